@@ -1,0 +1,55 @@
+# docsession: `make run` needs Python 3.11+ and nothing else.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ENVSTAMP := $(VENV)/.installed
+DEVSTAMP := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run test lint types check docs clean drive-table
+
+help:            ## say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(ENVSTAMP): setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(DEVSTAMP): setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,lint]'
+	@touch $@ $(ENVSTAMP)
+
+venv: $(DEVSTAMP)  ## an environment with everything that tests and checks need
+
+run: $(ENVSTAMP)   ## serve the demo page and the sandbox Google on http://127.0.0.1:8765/
+	$(BIN)/twistd -n --pidfile= docsession --sandbox
+
+tests/strangers/node_modules: tests/strangers/package.json
+	@if command -v npm >/dev/null; then \
+	    npm install --prefix tests/strangers --no-package-lock --no-audit --no-fund --silent && touch $@; \
+	else echo "npm is not here: the test with the npm JSON-RPC client will be skipped"; fi
+
+test: $(DEVSTAMP) tests/strangers/node_modules  ## every test: pytest, and the unit tests under trial too
+	$(BIN)/python -m pytest
+	$(BIN)/trial --temp-directory=.trial tests.unit
+
+lint: $(DEVSTAMP)  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEVSTAMP) ## mypy --strict
+	$(BIN)/mypy
+
+docs: $(DEVSTAMP)  ## README and docs are valid reStructuredText
+	for f in README.rst docs/*.rst; do $(BIN)/python -m docutils --report=2 --halt=2 $$f >/dev/null || exit 1; done
+
+check: lint types docs  ## all that is not a test
+
+drive-table: $(DEVSTAMP)  ## make docsession/google/drive_v3.json anew from Google's discovery document
+	$(BIN)/python scripts/make_drive_table.py
+
+clean:           ## remove what was made here
+	rm -rf $(VENV) .trial* _trial_temp* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/strangers/node_modules

@@ -1,0 +1,1 @@
+"""What docsession knows of Google."""
