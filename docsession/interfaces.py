@@ -1,0 +1,121 @@
+"""The ports: what the logic may know of wires, stores and Google. Checked by mypy.
+
+An implementation never inherits from these; it just fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from docsession.model import (
+    DocumentRecord,
+    Grant,
+    JournalEntry,
+    JournalKey,
+    SessionRecord,
+    SignInState,
+    User,
+)
+
+__all__ = ["Store", "Wire"]
+
+
+class Wire(Protocol):
+    """All that a connection knows of its socket."""
+
+    def send(self, payload: bytes) -> None:
+        """Send one UTF-8 text message."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake. Harmless when repeated."""
+
+    def unsent(self) -> int:
+        """Bytes accepted for sending that the kernel has not taken yet."""
+
+
+class Store(Protocol):
+    """What must survive. Every method may raise :class:`docsession.errors.Unavailable`.
+
+    Once a method's awaitable has fired, what it wrote is on disk.
+    """
+
+    async def open(self, stamp: Mapping[str, str]) -> None:
+        """Open or create, upgrade the schema, and compare ``stamp`` (issuer, client_id).
+
+        Raises :class:`docsession.errors.ConfigError` where the store belongs to another
+        issuer or client, is newer than this program, is damaged, or cannot be written.
+        """
+
+    async def close(self) -> None: ...
+
+    async def ping(self) -> None:
+        """A small write and a read, for /readyz and --check."""
+
+    # -- browser sessions
+    async def load_session(self, session_id: str) -> SessionRecord | None: ...
+    async def save_session(self, record: SessionRecord) -> None: ...
+    async def touch_sessions(self, seen: Mapping[str, float]) -> None:
+        """Move ``last_seen`` of these forward; ids without a row are passed over."""
+
+    async def retire_sessions(self, session_ids: Iterable[str], until: float) -> None:
+        """Delete their rows and sign-in states and remember the ids as dead until ``until``."""
+
+    async def is_retired(self, session_id: str) -> bool: ...
+    async def sessions_of_user(self, user_id: str) -> list[SessionRecord]: ...
+    async def replace_session(self, old_id: str, new: SessionRecord, until: float) -> None:
+        """Retire ``old_id`` and save ``new`` in one transaction (a sign-in)."""
+
+    # -- sign-ins under way
+    async def put_state(self, state: SignInState) -> None: ...
+    async def take_state(self, state: str) -> SignInState | None:
+        """Remove it and return it; None when missing. Expiry is the caller's to judge."""
+
+    # -- users and grants
+    async def load_user(self, user_id: str) -> User | None: ...
+    async def save_user(self, user: User) -> None: ...
+    async def load_grant(self, user_id: str) -> Grant | None: ...
+    async def save_grant(self, user_id: str, grant: Grant, *, replaces: int | None) -> bool:
+        """Compare-and-set on ``generation``; ``replaces=None`` means there is none yet.
+
+        Returns False, and writes nothing, when another generation is stored.
+        """
+
+    async def delete_user(self, user_id: str) -> None:
+        """The user, the grant and the user's proofs."""
+
+    async def mark_orphaned(self, user_id: str, since: float | None) -> None:
+        """The user's last browser signed out at ``since`` (None: somebody is back)."""
+
+    async def orphaned_users(self, before: float) -> list[str]:
+        """Users whose last browser signed out before that time."""
+
+    # -- the write journal
+    async def journal_begin(self, entry: JournalEntry) -> None:
+        """Write it, replacing an entry of the same key."""
+
+    async def journal_finish(self, key: JournalKey, outcome: bytes) -> None: ...
+    async def journal_forget(self, key: JournalKey) -> None:
+        """Remove an entry whose write was provably never sent."""
+
+    async def journal_find(self, key: JournalKey) -> JournalEntry | None: ...
+
+    # -- documents
+    async def load_document(self, file_id: str) -> DocumentRecord | None: ...
+    async def save_document(self, record: DocumentRecord) -> None:
+        """Save state and proofs, replacing what was there."""
+
+    async def delete_document(self, file_id: str) -> None: ...
+    async def drop_proofs(self, user_id: str) -> None: ...
+
+    async def prune(
+        self,
+        *,
+        now: float,
+        sessions_idle_before: float,
+        sessions_issued_before: float,
+        journal_before: float,
+        documents_before: float,
+    ) -> None:
+        """Delete what has expired: idle and too old sessions, retirements and states past
+        their time, journal entries and documents from before the given times."""

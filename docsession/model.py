@@ -1,0 +1,116 @@
+"""The values that pass between the parts. Frozen, and free of behaviour beyond reading them.
+
+Times are seconds since the epoch (float) on the injected clock, unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+__all__ = [
+    "DocumentRecord",
+    "Grant",
+    "Identity",
+    "JournalEntry",
+    "JournalKey",
+    "SessionRecord",
+    "SignInState",
+    "User",
+]
+
+
+class User(msgspec.Struct, frozen=True):
+    """A Google account as the browser may know it. ``id`` is Google's ``sub``."""
+
+    id: str
+    email: str
+    name: str
+    picture: str
+    scopes: tuple[str, ...] = ()
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What Google gave us for one user. Encrypted at rest, never shown.
+
+    ``generation`` rises with every change; a shared write names the one it replaces.
+    ``dead`` is set once when Google said ``invalid_grant`` for this generation.
+    """
+
+    generation: int
+    scopes: tuple[str, ...]
+    access_token: str
+    access_expires: float
+    refresh_token: str | None
+    dead: bool = False
+
+    def __repr__(self) -> str:  # a token must not reach a log by accident
+        return f"<Grant generation={self.generation} dead={self.dead}>"
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What a genuine cookie says: the session's identifier and when it was issued."""
+
+    session_id: str
+    issued: float
+
+
+class SessionRecord(msgspec.Struct, frozen=True):
+    """One browser: a row, once it did something worth keeping."""
+
+    id: str
+    issued: float
+    last_seen: float
+    user_id: str | None = None
+
+
+class SignInState(msgspec.Struct, frozen=True):
+    """A sign-in on its way through Google. Taken out of the store once."""
+
+    state: str
+    session_id: str
+    origin: str
+    return_to: str
+    verifier: str
+    nonce: str
+    expires: float
+    consent_forced: bool = False
+
+
+class DocumentRecord(msgspec.Struct, frozen=True):
+    """The last known state of a watched document. What came from Google is encrypted at rest.
+
+    ``version`` is the public one (Google's number as of the last change that shows in
+    ``file``), ``google_version`` the highest number seen. ``proofs`` maps a user's id to the
+    times of that user's own last successful looks: (at the document, at its comments).
+    """
+
+    file_id: str
+    version: str
+    google_version: int
+    file: Mapping[str, Any]
+    as_of: float
+    proofs: Mapping[str, tuple[float, float]] = {}
+
+
+class JournalKey(msgspec.Struct, frozen=True):
+    """What makes two calls the same one. ``call_id`` is the JSON-RPC id as JSON text."""
+
+    session_id: str
+    connection: str
+    call_id: str
+    digest: str
+
+
+class JournalEntry(msgspec.Struct, frozen=True):
+    """A write that was about to be sent (``outcome`` is None) or whose answer is known.
+
+    ``outcome`` is the encoded ``{"result": ...}`` or ``{"error": ...}`` part of the answer.
+    """
+
+    key: JournalKey
+    socket: str
+    begun: float
+    outcome: bytes | None = None
