@@ -1,0 +1,255 @@
+"""How the parts fit together: values first, then who is given what, in order of dependence.
+
+Knows every part and does nothing itself. Tests call it with a fake clock, an in-memory Google
+and a store of their own; the daemon calls it with real ones.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets as entropy
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IAgent, IBodyProducer
+
+from docsession.config import Config, Secrets
+from docsession.connection import Connection
+from docsession.directory import Directory
+from docsession.document import Document
+from docsession.documents import Documents
+from docsession.google.cache import Cache
+from docsession.google.drive import Drive
+from docsession.google.drive_request import Policy
+from docsession.google.gate import Gate
+from docsession.google.grant import LiveGrant
+from docsession.google.http import GoogleHttp
+from docsession.google.look import Looker
+from docsession.google.oauth import OAuth
+from docsession.interfaces import Store, Wire
+from docsession.journal import Journal
+from docsession.keys import CookieSigner, Keys
+from docsession.methods import Catalogue
+from docsession.model import Grant, Identity, User
+from docsession.sessions import UserSession
+from docsession.signin import SignIn
+from docsession.telemetry import Metrics
+from docsession.web.answers import Proxies
+from docsession.web.content import Content
+from docsession.web.cookies import SessionCookie
+from docsession.web.pages import Pages
+from docsession.web.socket import SocketFactory, SocketResource
+
+__all__ = ["Assembly", "assemble", "new_id"]
+
+
+def new_id() -> str:
+    """An identifier nobody can guess: 192 random bits, in characters that fit anywhere."""
+    return entropy.token_urlsafe(24)
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The parts that somebody outside still needs to hold."""
+
+    oauth: OAuth
+    directory: Directory
+    documents: Documents
+    journal: Journal
+    catalogue: Catalogue
+    connect: Callable[[Wire, Identity, str], Connection]
+    pages: Pages
+    cookie: SessionCookie
+    metrics: Metrics
+
+
+def assemble(
+    config: Config,
+    given: Secrets,
+    keys: Keys,
+    *,
+    store: Store,
+    clock: IReactorTime,
+    agent: IAgent,
+    rng: random.Random,
+    sandbox_url: str | None = None,
+    health: Callable[[], Awaitable[Mapping[str, str]]],
+    body_producer: Callable[[bytes], IBodyProducer] | None = None,
+) -> Assembly:
+    """Everything but listeners, the store's opening, and the order of starting and stopping."""
+    google, limits, polling = config.google, config.limits, config.polling
+    metrics = Metrics()
+
+    # -- Google
+    http = GoogleHttp(
+        agent,
+        clock,
+        answer_within=google.answer_within,
+        most_bytes=limits.answer_bytes,
+        body_producer=body_producer,
+    )
+    gate = Gate(
+        clock,
+        in_flight=google.in_flight,
+        per_user=google.in_flight_per_user,
+        media=google.media_in_flight,
+        media_per_user=google.media_in_flight_per_user,
+    )
+    oauth = OAuth(http, clock, google, given.client_secret)
+    drive = Drive(
+        http,
+        gate,
+        api=google.endpoints.api,
+        clock=clock,
+        rng=rng,
+        tries=google.tries,
+        on_request=metrics.google_request,
+    )
+    looker = Looker(drive, clock)
+    cache = Cache(
+        clock,
+        seconds=polling.cache,
+        most_bytes=limits.cached_bytes,
+        most_bytes_per_user=limits.cached_bytes_per_user,
+    )
+
+    # -- sessions and documents
+    documents = Documents(store, clock, rng, polling, on_moved=cache.drop_file, on_event=metrics.event)
+
+    def make_user(user: User, grant: Grant, on_dead: Callable[[str], Awaitable[None]]) -> UserSession:
+        return UserSession(
+            user,
+            make_grant=lambda dead: LiveGrant(
+                user.id,
+                grant,
+                oauth=oauth,
+                store=store,
+                clock=clock,
+                on_dead=dead,
+                on_refresh=metrics.refreshed,
+            ),
+            on_dead=on_dead,
+            drive=drive,
+            looker=looker,
+            cache=cache,
+            documents=documents,
+            clock=clock,
+            feed_every=polling.feed,
+            new_id=new_id,
+        )
+
+    directory = Directory(
+        store,
+        oauth,
+        documents,
+        clock,
+        config.sessions,
+        limits,
+        make_user=make_user,
+        keep_grant=google.keep_grant_after_sign_out,
+    )
+
+    def touch_listings(via: str, document: Document) -> None:
+        for user in directory.live_users():
+            user.listings.touched(document.id)
+
+    documents.listen(touch_listings)
+    sign_in = SignIn(
+        store,
+        oauth,
+        directory,
+        clock,
+        public_url=config.server.public_url,
+        callback_url=config.server.callback_url,
+        within=config.sessions.sign_in_within,
+        scopes=google.scopes,
+        new_id=new_id,
+        on_outcome=metrics.sign_in,
+    )
+
+    # -- what pages may call
+    journal = Journal(store, clock)
+    catalogue = Catalogue(
+        directory=directory,
+        documents=documents,
+        sign_in=sign_in,
+        journal=journal,
+        gate=gate,
+        limits=limits,
+        policy=Policy(
+            empty_trash=google.allow_empty_trash,
+            delete_drives=google.allow_delete_drives,
+            transfer_ownership=google.allow_transfer_ownership,
+            domain_admin=google.allow_domain_admin,
+        ),
+        new_id=new_id,
+    )
+
+    def connect(wire: Wire, identity: Identity, origin: str) -> Connection:
+        return Connection(
+            wire,
+            identity,
+            origin=origin,
+            socket_id=new_id(),
+            methods=catalogue.methods,
+            limits=limits,
+            clock=clock,
+            on_lost=directory.lost,
+            on_call=metrics.call,
+        )
+
+    # -- the web
+    cookie = SessionCookie(CookieSigner(keys), config.server.public_url)
+    socket = SocketResource(
+        SocketFactory(clock, limits, connect),
+        cookie,
+        config.server.origins,
+        directory.admits,
+        on_refused=metrics.socket_refused,
+    )
+    content = Content(
+        directory,
+        gate,
+        agent,
+        clock,
+        api=google.endpoints.api,
+        answer_within=google.answer_within,
+        silence=google.media_silence,
+    )
+    pages = Pages(
+        directory=directory,
+        sign_in=sign_in,
+        content=content,
+        cookie=cookie,
+        socket=socket,
+        clock=clock,
+        lifetimes=config.sessions,
+        limits=limits,
+        public_url=config.server.public_url,
+        origins=config.server.origins,
+        proxies=Proxies(config.server.trusted_proxies),
+        demo=config.server.demo,
+        sandbox_url=None if sandbox_url is None else f"{sandbox_url}/sandbox/",
+        health=health,
+        new_id=new_id,
+    )
+
+    metrics.watch("connections", "Open sockets that passed session.open.", lambda: directory.connections)
+    metrics.watch("browser_sessions", "Browser sessions live here.", lambda: directory.browsers)
+    metrics.watch("user_sessions", "User sessions live here.", lambda: directory.users)
+    metrics.watch("documents", "Documents watched here.", lambda: len(documents))
+    metrics.watch("google_in_flight", "Requests to Google under way.", lambda: gate.in_flight)
+    metrics.watch("cached_bytes", "Answers kept, in bytes of JSON.", lambda: cache.size)
+    metrics.watch("writes_running", "Writes under way.", lambda: len(journal))
+    return Assembly(
+        oauth=oauth,
+        directory=directory,
+        documents=documents,
+        journal=journal,
+        catalogue=catalogue,
+        connect=connect,
+        pages=pages,
+        cookie=cookie,
+        metrics=metrics,
+    )

@@ -1,0 +1,250 @@
+"""One tab's socket as the rest of the server knows it: calls in, answers and events out.
+
+It decodes, limits, dispatches and encodes. What a method does is the catalogue's business
+(:mod:`docsession.methods`), which it is given as a mapping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from docsession import rpc
+from docsession.config import Limits
+from docsession.errors import (
+    CloseCode,
+    DocsessionError,
+    InternalError,
+    InvalidRequest,
+    MethodNotFound,
+    NotSignedIn,
+    RateLimited,
+    SessionNotOpen,
+    TooLarge,
+    TooMany,
+)
+from docsession.interfaces import Wire
+from docsession.model import Identity
+from docsession.tasks import Rate
+
+if TYPE_CHECKING:
+    from docsession.sessions import BrowserSession, UserSession
+
+__all__ = ["Connection", "Method"]
+
+# Refused calls that are put up with: this many at once, then one a second.
+_PATIENCE = 200
+
+
+class Method(Protocol):
+    """One entry of the catalogue."""
+
+    name: str
+    before_open: bool
+    needs_user: bool
+
+    async def call(self, connection: Connection, call: rpc.Call) -> bytes:
+        """Do it; returns an outcome (see :func:`docsession.rpc.result_outcome`)."""
+
+
+class Connection:
+    """Serves one socket. Its ``name`` is the tab's and outlives it; nothing else does."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        wire: Wire,
+        identity: Identity,
+        *,
+        origin: str,
+        socket_id: str,
+        methods: Mapping[str, Method],
+        limits: Limits,
+        clock: IReactorTime,
+        on_lost: Callable[[Connection], None],
+        on_call: Callable[[str, str, float], None] = lambda method, outcome, seconds: None,
+    ) -> None:
+        self.identity = identity
+        self.origin = origin
+        self.socket_id = socket_id
+        self.name: str = ""
+        self.resumed = False
+        self.visible = True
+        self.browser: BrowserSession | None = None
+        self._wire = wire
+        self._methods = methods
+        self._limits = limits
+        self._clock = clock
+        self._on_lost = on_lost
+        self._on_call = on_call
+        self._running: set[Deferred[None]] = set()
+        self._rate = Rate(limits.calls_per_second, limits.calls_burst, clock.seconds())
+        self._patience = Rate(1.0, _PATIENCE, clock.seconds())
+        self._in_flight = 0
+        self._over = False
+        self._opening = clock.callLater(limits.open_within, self._not_opened)
+
+    # -- what the rest of the server does with it
+
+    @property
+    def open(self) -> bool:
+        """Whether session.open succeeded and the socket still serves."""
+        return self.browser is not None and not self._over
+
+    @property
+    def user(self) -> UserSession:
+        """The signed-in user's session. Raises SessionNotOpen or NotSignedIn."""
+        if self.browser is None:
+            raise SessionNotOpen
+        if self.browser.user is None:
+            raise NotSignedIn
+        return self.browser.user
+
+    def opened(self, browser: BrowserSession, name: str, *, resumed: bool) -> None:
+        """session.open succeeded."""
+        self.browser = browser
+        self.name = name
+        self.resumed = resumed
+        if self._opening.active():
+            self._opening.cancel()
+
+    def notify(self, method: str, params: Any) -> None:
+        """Send an event."""
+        self.send_event(rpc.notification(method, params))
+
+    def send_event(self, payload: bytes) -> None:
+        """Send an encoded event; the same bytes go to everybody who gets the same."""
+        if self._over:
+            return
+        if self._wire.unsent() + len(payload) > self._limits.unsent_notification_bytes:
+            # It comes back with the versions it has and is told what it missed.
+            self.close(CloseCode.SLOW_CONSUMER, "reading too slowly")
+            return
+        self._wire.send(payload)
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Stop serving at once and begin to close the socket."""
+        if not self._over:
+            self._end()
+            self._wire.close(code, reason)
+
+    # -- what the socket tells it
+
+    def lost(self) -> None:
+        """The socket is gone."""
+        self._end()
+
+    def text_received(self, payload: bytes) -> None:
+        """One text message came."""
+        if self._over:
+            return
+        calls, is_batch = rpc.parse(payload, most=self._limits.batch)
+        if is_batch:
+            self._spawn(self._answer_batch(calls))
+        else:
+            self._spawn(self._answer_one(calls[0]))
+
+    # -- inside
+
+    def _end(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self._opening.active():
+            self._opening.cancel()
+        for running in list(self._running):
+            running.cancel()
+        self._on_lost(self)
+
+    def _not_opened(self) -> None:
+        self.close(CloseCode.NOT_OPENED_IN_TIME, "session.open did not come in time")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        running = Deferred.fromCoroutine(work)
+        self._running.add(running)
+
+        def done(result: Any) -> None:
+            self._running.discard(running)
+
+        running.addBoth(done)
+
+    async def _answer_one(self, call: rpc.Call | rpc.Refused) -> None:
+        answer = await self._answer(call)
+        if answer is not None:
+            self._send_answer(answer)
+
+    async def _answer_batch(self, calls: list[rpc.Call | rpc.Refused]) -> None:
+        # All run at once, as if they had come singly; one message answers them together.
+        running = [Deferred.fromCoroutine(self._answer(call)) for call in calls]
+        try:
+            answers = [await one for one in running]
+        except CancelledError:
+            for one in running:
+                one.addErrback(lambda _: None)
+                one.cancel()
+            raise
+        said = [answer for answer in answers if answer is not None]
+        if said:
+            self._send_answer(rpc.batch(said))
+
+    def _send_answer(self, payload: bytes) -> None:
+        if self._over:
+            return
+        if self._wire.unsent() + len(payload) > self._limits.unsent_answer_bytes + self._limits.answer_bytes:
+            self.close(CloseCode.SLOW_CONSUMER, "reading too slowly")
+            return
+        self._wire.send(payload)
+
+    async def _answer(self, call: rpc.Call | rpc.Refused) -> bytes | None:
+        if isinstance(call, rpc.Refused):
+            self._count_refusal()
+            return rpc.answer(call.id, rpc.error_outcome(call.error))
+        started = self._clock.seconds()
+        said = "ok"
+        try:
+            outcome = await self._outcome(call)
+            if len(outcome) > self._limits.answer_bytes:
+                raise TooLarge(self._limits.answer_bytes)
+        except CancelledError:
+            raise
+        except DocsessionError as error:
+            said, outcome = error.name, rpc.error_outcome(error)
+        except Exception:
+            self._log.failure("{method} failed on a bug of ours", method=call.method[:100])
+            said, outcome = "internal_error", rpc.error_outcome(InternalError())
+        known = call.method if call.method in self._methods else "unknown"
+        self._on_call(known, said, self._clock.seconds() - started)
+        return None if call.id is None else rpc.answer(call.id, outcome)
+
+    async def _outcome(self, call: rpc.Call) -> bytes:
+        wait = self._rate.take(self._clock.seconds())
+        if wait:
+            self._count_refusal()
+            raise RateLimited("too many calls at once", retry_after=max(wait, 0.1))
+        if self._in_flight >= self._limits.calls_in_flight:
+            self._count_refusal()
+            raise TooMany("calls in flight", self._limits.calls_in_flight)
+        method = self._methods.get(call.method)
+        if method is None:
+            raise MethodNotFound(call.method)
+        if not method.before_open:
+            if self.browser is None:
+                raise SessionNotOpen
+            if method.needs_user:
+                _ = self.user
+        elif self.browser is not None:
+            raise InvalidRequest("this session is open already")
+        self._in_flight += 1
+        try:
+            return await method.call(self, call)
+        finally:
+            self._in_flight -= 1
+
+    def _count_refusal(self) -> None:
+        if self._patience.take(self._clock.seconds()):
+            self.close(CloseCode.PROTOCOL_MISUSE, "too many refused calls")

@@ -1,0 +1,238 @@
+"""The process: keys, store, sandbox and listeners, started in order and stopped in reverse."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.application import strports
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.logger import ILogObserver, LogEvent, Logger
+from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.iweb import IAgent
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+
+from docsession.assembly import Assembly, assemble
+from docsession.backend.sqlite import AdbapiRunner, SqliteStore
+from docsession.config import Config, Secrets
+from docsession.errors import ConfigError, Unavailable
+from docsession.interfaces import Store
+from docsession.keys import Keys, Sealer, load_keys
+from docsession.sandbox.app import Sandbox
+from docsession.tasks import sleep, with_timeout
+from docsession.web.sites import PublicSite, admin_resource
+
+__all__ = ["Daemon", "Environment"]
+
+# Each tab is told its own delay within this, so that they don't come back as a herd.
+DRAIN_SPREAD = 5.0
+# Writes under way are given this long to end before the store closes.
+LAST_WRITES = 10.0
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the process is given: its configuration and the world it runs in."""
+
+    config: Config
+    secrets: Secrets
+    reactor: Any
+    rng: random.Random
+    sandbox_url: str | None = None
+
+    def state_directory(self) -> Path:
+        """Resolved only once twistd has changed directory."""
+        return Path(self.config.server.state_directory).resolve()
+
+    def keys(self) -> Keys:
+        """Read, or made at the first start. Raises ConfigError."""
+        return load_keys(self.state_directory(), configured=self.secrets.keys)
+
+    def store(self, keys: Keys) -> Store:
+        """The embedded store; not opened yet."""
+        path = self.state_directory() / "docsession.sqlite"
+        return SqliteStore(path, Sealer(keys), run=AdbapiRunner(path, self.reactor), clock=self.reactor)
+
+    def stamp(self) -> dict[str, str]:
+        """Whose store it is: a sandbox never gets a real grant, nor one client another's."""
+        google = self.config.google
+        return {"issuer": google.endpoints.issuer, "client_id": google.client_id}
+
+    def pool(self) -> HTTPConnectionPool:
+        """Connections to Google: as many as the gate lets in flight, and never a silent retry,
+        which would send a DELETE again behind the gate's back."""
+        pool = HTTPConnectionPool(self.reactor, persistent=True)
+        google = self.config.google
+        pool.maxPersistentPerHost = google.in_flight + google.media_in_flight
+        pool.retryAutomatically = False
+        pool.cachedConnectionTimeout = 120
+        return pool
+
+    def agent(self, pool: HTTPConnectionPool) -> IAgent:
+        """How Google is reached."""
+        return Agent(self.reactor, pool=pool, connectTimeout=10)  # type: ignore[no-any-return]
+
+    def sandbox(self) -> Sandbox:
+        """Google's stand-in, with its world kept beside our own state."""
+        assert self.sandbox_url is not None
+        return Sandbox(
+            self.reactor,
+            base_url=self.sandbox_url,
+            state_path=self.state_directory() / "sandbox.json",
+        )
+
+    def sandbox_endpoint(self) -> str:
+        """Where the sandbox listens."""
+        url = urlsplit(self.sandbox_url or "")
+        return f"tcp:{url.port or 80}:interface={url.hostname}"
+
+
+class Daemon(Service):
+    """``twistd docsession``."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        environment: Environment,
+        *,
+        on_failed: Callable[[str], None],
+        log_observer: Callable[[LogEvent], None] | None = None,
+    ) -> None:
+        self._environment = environment
+        self._on_failed = on_failed
+        self._log_observer = log_observer
+        self._starting: Deferred[None] | None = None
+        self._stopping = False
+        # How to stop what runs, in the order it was started.
+        self._running: list[tuple[str, Callable[[], Any]]] = []
+        self._store: Store | None = None
+        self.assembly: Assembly | None = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        if self._log_observer is not None and hasattr(parent, "setComponent"):
+            parent.setComponent(ILogObserver, self._log_observer)
+        Service.setServiceParent(self, parent)
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self._starting = Deferred.fromCoroutine(self._start())
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    # -- starting
+
+    async def _start(self) -> None:
+        try:
+            await self._start_parts()
+        except (ConfigError, CannotListenError) as error:
+            self._on_failed(_one_line(error))
+        except Exception as error:
+            self._log.failure("the daemon could not start")
+            self._on_failed(f"could not start: {type(error).__name__}: {error}")
+
+    async def _start_parts(self) -> None:
+        environment, config = self._environment, self._environment.config
+        reactor = environment.reactor
+        keys = environment.keys()
+        self._store = environment.store(keys)
+        await self._store.open(environment.stamp())
+        self._running.append(("store", lambda: Deferred.fromCoroutine(self._close_store())))
+        pool = environment.pool()
+        self._running.append(("connections to Google", pool.closeCachedConnections))
+        if environment.sandbox_url is not None:
+            sandbox = environment.sandbox()
+            sandbox.start()
+            self._running.append(("sandbox", sandbox.stop))
+            self._listen("sandbox", environment.sandbox_endpoint(), Site(sandbox.resource(), reactor=reactor))
+        assembly = self.assembly = assemble(
+            config,
+            environment.secrets,
+            keys,
+            store=self._store,
+            clock=reactor,
+            agent=environment.agent(pool),
+            rng=environment.rng,
+            sandbox_url=environment.sandbox_url,
+            health=self._health,
+        )
+        self._running.append(("documents", lambda: Deferred.fromCoroutine(assembly.documents.stop())))
+        assembly.documents.schedule.startService()
+        self._running.append(("sessions", assembly.directory.stopService))
+        assembly.directory.startService()
+        self._running.append(("tabs", lambda: Deferred.fromCoroutine(self._drain(assembly))))
+        self._listen("pages", config.server.listen, PublicSite(assembly.pages.resource(), reactor))
+        self._listen("metrics", config.server.admin_listen, _site(admin_resource(assembly.metrics), reactor))
+        self._log.info(
+            "docsession is ready at {url}, listening on {listen}",
+            url=config.server.public_url,
+            listen=config.server.listen,
+        )
+        if environment.sandbox_url is not None:
+            self._log.info("its Google is a sandbox: {url}/sandbox/", url=environment.sandbox_url)
+
+    def _listen(self, what: str, endpoint: str, site: Site) -> None:
+        # strports raises when the port is busy; a bare endpoint service would only log it.
+        try:
+            service = strports.service(endpoint, site, reactor=self._environment.reactor)
+        except (ValueError, KeyError, AttributeError) as error:
+            raise ConfigError(f"{endpoint!r} is no endpoint to listen on: {error}") from None
+        service.privilegedStartService()
+        service.startService()
+        self._running.append((f"listener of {what}", service.stopService))
+
+    async def _health(self) -> Mapping[str, str]:
+        parts = {"serving": "draining" if self._stopping else "ok"}
+        try:
+            assert self._store is not None
+            await with_timeout(self._environment.reactor, 5, _pinged(self._store))
+            parts["store"] = "ok"
+        except (Unavailable, TimeoutError):
+            parts["store"] = "unavailable"
+        return parts
+
+    # -- stopping
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        if self._starting is not None:
+            self._starting.cancel()
+        while self._running:
+            what, stop = self._running.pop()
+            try:
+                await maybeDeferred(stop)
+            except Exception:
+                self._log.failure("{what} did not stop cleanly", what=what)
+
+    async def _drain(self, assembly: Assembly) -> None:
+        """Tell every tab when to come back, and let writes under way end."""
+        assembly.directory.drain(lambda: self._environment.rng.uniform(0, DRAIN_SPREAD))
+        waited = 0.0
+        while len(assembly.journal) and waited < LAST_WRITES:
+            await sleep(self._environment.reactor, 0.05)
+            waited += 0.05
+
+    async def _close_store(self) -> None:
+        if self._store is not None:
+            await self._store.close()
+
+
+def _site(resource: IResource, reactor: Any) -> Site:
+    return PublicSite(resource, reactor)
+
+
+async def _pinged(store: Store) -> None:
+    await store.ping()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

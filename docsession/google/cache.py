@@ -1,0 +1,150 @@
+"""Answers to reads, kept a while: per user and grant, bounded in bytes, dropped by file.
+
+An answer whose request began before the last drop that touches it is handed on but neither
+kept nor joined; else an old state would stay, or a page would not read its own write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Hashable, Iterator
+from typing import Any
+
+import msgspec
+from cachetools import LRUCache, TTLCache
+from twisted.internet.interfaces import IReactorTime
+
+from docsession.tasks import Flights
+
+__all__ = ["Cache", "Cached"]
+
+
+class Cached(msgspec.Struct, frozen=True):
+    """An answer and since when it was true. ``data`` is JSON."""
+
+    data: bytes
+    as_of: float
+    files: frozenset[str]
+    listing_of: str | None
+
+
+class Cache:
+    """One for all users; no key of one user ever equals another's."""
+
+    def __init__(
+        self, clock: IReactorTime, *, seconds: float, most_bytes: int, most_bytes_per_user: int
+    ) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._most_per_user = most_bytes_per_user
+        self._kept: LRUCache[tuple[str, Hashable], Cached] = LRUCache(
+            most_bytes, getsizeof=lambda c: len(c.data)
+        )
+        self._users: dict[str, int] = {}
+        self._by_tag: dict[str, set[tuple[str, Hashable]]] = {}
+        # When each tag was last dropped, as long as a request could still be under way.
+        self._dropped: TTLCache[str, int] = TTLCache(100_000, seconds + 300, timer=clock.seconds)
+        self._now = 0
+        self._flights: Flights[Cached] = Flights()
+        self._flying: dict[tuple[str, Hashable], str | None] = {}
+
+    async def read(
+        self,
+        user_id: str,
+        key: Hashable,
+        fetch: Callable[[], Coroutine[Any, Any, tuple[bytes, frozenset[str], str | None]]],
+        *,
+        about: str | None,
+        max_age: float | None,
+    ) -> tuple[Cached, bool]:
+        """The answer, and whether it came from here.
+
+        ``fetch`` returns JSON, the ids of the files it speaks of, and the user whose listing
+        it is (None: no listing). ``about`` is the one file asked about, where there is one.
+        Identical reads in flight are one.
+        """
+        full = (user_id, key)
+        oldest = self._clock.seconds() - min(self._seconds, self._seconds if max_age is None else max_age)
+        kept = self._kept.get(full)
+        if kept is not None and kept.as_of > oldest:
+            return kept, True
+        self._flying[full] = about
+        return await self._flights.join(full, lambda: self._fetch(full, fetch)), False
+
+    def drop_file(self, file_id: str) -> None:
+        """The file changed: nothing that speaks of it is true any more, for any user."""
+        self._drop(f"file {file_id}")
+        for full, about in list(self._flying.items()):
+            if about is None or about == file_id:
+                self._flights.forget(full)
+
+    def drop_listings(self, user_id: str) -> None:
+        """Something may have appeared in or left this user's listings."""
+        self._drop(f"listings of {user_id}")
+        for full, about in list(self._flying.items()):
+            if about is None and full[0] == user_id:
+                self._flights.forget(full)
+
+    def drop_user(self, user_id: str) -> None:
+        """The user is gone, or another grant is used."""
+        for full in [full for full in self._kept if full[0] == user_id]:
+            self._remove(full)
+
+    @property
+    def size(self) -> int:
+        """What is kept, in bytes of JSON."""
+        return int(self._kept.currsize)
+
+    async def _fetch(
+        self,
+        full: tuple[str, Hashable],
+        fetch: Callable[[], Coroutine[Any, Any, tuple[bytes, frozenset[str], str | None]]],
+    ) -> Cached:
+        began, as_of = self._now, self._clock.seconds()
+        try:
+            data, files, listing_of = await fetch()
+        finally:
+            self._flying.pop(full, None)
+        cached = Cached(data, as_of, files, listing_of)
+        if all(self._dropped.get(tag, -1) <= began for tag in _tags(cached)):
+            self._keep(full, cached)
+        return cached
+
+    def _keep(self, full: tuple[str, Hashable], cached: Cached) -> None:
+        self._remove(full)
+        if len(cached.data) > min(self._most_per_user, self._kept.maxsize):
+            return
+        user_id = full[0]
+        while self._users.get(user_id, 0) + len(cached.data) > self._most_per_user:
+            self._remove(next(kept for kept in self._kept if kept[0] == user_id))
+        while self._kept.currsize + len(cached.data) > self._kept.maxsize and self._kept:
+            self._remove(next(iter(self._kept)))
+        self._kept[full] = cached
+        self._users[user_id] = self._users.get(user_id, 0) + len(cached.data)
+        for tag in _tags(cached):
+            self._by_tag.setdefault(tag, set()).add(full)
+
+    def _remove(self, full: tuple[str, Hashable]) -> None:
+        cached = self._kept.pop(full, None)
+        if cached is None:
+            return
+        self._users[full[0]] -= len(cached.data)
+        if not self._users[full[0]]:
+            del self._users[full[0]]
+        for tag in _tags(cached):
+            keys = self._by_tag[tag]
+            keys.discard(full)
+            if not keys:
+                del self._by_tag[tag]
+
+    def _drop(self, tag: str) -> None:
+        self._now += 1
+        self._dropped[tag] = self._now
+        for full in list(self._by_tag.get(tag, ())):
+            self._remove(full)
+
+
+def _tags(cached: Cached) -> Iterator[str]:
+    for file_id in cached.files:
+        yield f"file {file_id}"
+    if cached.listing_of is not None:
+        yield f"listings of {cached.listing_of}"

@@ -1,0 +1,136 @@
+"""One user's live grant: hands out access tokens, refreshes them one at a time, ahead of need.
+
+A refresh writes the store by compare-and-set on the generation, so two nodes that refresh at
+once cost a request and no truth. Only Google's ``invalid_grant`` ends a grant, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from docsession.errors import NotSignedIn, Unavailable
+from docsession.google.oauth import Granted, OAuth, OAuthRefused
+from docsession.interfaces import Store
+from docsession.model import Grant
+from docsession.tasks import Flights
+
+__all__ = ["LiveGrant"]
+
+# Refreshed this long before it ends, so that no request leaves with a token about to expire.
+EARLY = 240.0
+
+
+class LiveGrant:
+    """The grant of a user whose session is live here."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        user_id: str,
+        grant: Grant,
+        *,
+        oauth: OAuth,
+        store: Store,
+        clock: IReactorTime,
+        on_dead: Callable[[], Awaitable[None]],
+        on_refresh: Callable[[str], None] = lambda outcome: None,
+    ) -> None:
+        self._user_id = user_id
+        self.grant = grant
+        self._oauth = oauth
+        self._store = store
+        self._clock = clock
+        self._on_dead = on_dead
+        self._on_refresh = on_refresh
+        # Not abandoned: Google may have answered already, and the answer is for everybody.
+        self._refreshing: Flights[None] = Flights(abandon=False)
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What the user allowed."""
+        return frozenset(self.grant.scopes)
+
+    async def token(self, *, rejected: str | None = None) -> str:
+        """An access token that is good now, and is not the one Google just ``rejected``.
+
+        Raises:
+            NotSignedIn: the grant is dead.
+            GoogleUnavailable: it could not be refreshed for now.
+        """
+        if self._stale(rejected):
+            await self._refreshing.join("refresh", lambda: self._refresh(rejected))
+        if self.grant.dead:
+            raise NotSignedIn
+        return self.grant.access_token
+
+    def replaced(self, grant: Grant) -> None:
+        """A sign-in brought a new grant for this user."""
+        self.grant = grant
+
+    def _stale(self, rejected: str | None) -> bool:
+        grant = self.grant
+        if grant.dead:
+            return False
+        return grant.access_token == rejected or self._clock.seconds() >= grant.access_expires - EARLY
+
+    async def _refresh(self, rejected: str | None) -> None:
+        # Somebody else may have refreshed, or signed in anew, since this grant was read.
+        stored = await self._store.load_grant(self._user_id)
+        if stored is not None and stored.generation > self.grant.generation:
+            self.grant = stored
+            if not self._stale(rejected):
+                return
+        before = self.grant
+        if before.refresh_token is None:
+            if self._clock.seconds() < before.access_expires and before.access_token != rejected:
+                return
+            await self._die(before)
+            return
+        try:
+            granted = await self._oauth.refresh(before.refresh_token)
+        except OAuthRefused as refused:
+            self._on_refresh(refused.error)
+            if refused.error == "invalid_grant":
+                await self._die(before)
+                return
+            self._log.error(
+                "Google refuses to refresh a grant: {reason}; are client id and secret right?",
+                reason=refused.error,
+            )
+            raise Unavailable("Google refuses this server's client id or secret", retry_after=60) from None
+        self._on_refresh("ok")
+        await self._keep(before, after_refresh(before, granted, self._clock.seconds()))
+
+    async def _keep(self, before: Grant, after: Grant) -> None:
+        # Until it is stored it serves from memory: better than asking Google again.
+        self.grant = after
+        try:
+            if not await self._store.save_grant(self._user_id, after, replaces=before.generation):
+                stored = await self._store.load_grant(self._user_id)
+                if stored is not None:
+                    self.grant = stored
+        except Unavailable:
+            self._log.warn("a refreshed grant could not be stored: the store is away")
+
+    async def _die(self, before: Grant) -> None:
+        self._log.info("a grant is dead: Google says it was revoked or has expired")
+        dead = msgspec.structs.replace(before, generation=before.generation + 1, dead=True, access_token="")
+        await self._keep(before, dead)
+        if self.grant.dead:
+            await self._on_dead()
+
+
+def after_refresh(before: Grant, granted: Granted, now: float) -> Grant:
+    """The next generation; what Google did not repeat stays as it was."""
+    return Grant(
+        generation=before.generation + 1,
+        scopes=granted.scopes if granted.scopes is not None else before.scopes,
+        access_token=granted.access_token,
+        access_expires=now + granted.expires_in,
+        refresh_token=granted.refresh_token or before.refresh_token,
+    )

@@ -1,0 +1,106 @@
+"""Writes done once, whatever sockets break and servers die around them.
+
+A write is journalled in the store at the moment before it is sent, never earlier: what dies
+before that was not done and is simply done when it is sent again; what dies after it is
+answered ``outcome_unknown``. While it runs here, a later socket of the same connection joins
+it. On one socket a repeated id is another call, as JSON-RPC allows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from docsession import rpc
+from docsession.errors import DocsessionError, InternalError, OutcomeUnknown, Unavailable
+from docsession.interfaces import Store
+from docsession.model import JournalEntry, JournalKey
+from docsession.tasks import Flights
+
+__all__ = ["BeforeSend", "Journal", "Write", "digest"]
+
+BeforeSend = Callable[[], Awaitable[None]]
+"""Awaited right before a write goes out; journals it. May raise Unavailable: then don't send."""
+
+Write = Callable[[BeforeSend], Coroutine[Any, Any, bytes]]
+"""Does the write and returns the JSON of its result."""
+
+
+def digest(method: str, params: bytes) -> str:
+    """What a call asks for. A page that sends it again sends the same bytes."""
+    return hashlib.blake2b(method.encode() + b"\0" + params, digest_size=16).hexdigest()
+
+
+class Journal:
+    """Runs writes and remembers their outcomes in the store."""
+
+    _log = Logger()
+
+    def __init__(self, store: Store, clock: IReactorTime) -> None:
+        self._store = store
+        self._clock = clock
+        # Not abandoned when the socket goes: a write under way is finished and remembered.
+        self._running: Flights[bytes] = Flights(abandon=False)
+        self._sockets: dict[JournalKey, str] = {}
+
+    def __len__(self) -> int:
+        """Writes under way."""
+        return len(self._sockets)
+
+    async def run(self, key: JournalKey, *, socket: str, resumed: bool, write: Write) -> bytes:
+        """The outcome (result or error part of an answer) of this call, done at most once.
+
+        Raises:
+            OutcomeUnknown: it was sent by a server that did not live to hear the answer.
+            Unavailable: the store is away, so it was not sent.
+        """
+        if self._sockets.get(key, socket) == socket:
+            if resumed:
+                entry = await self._store.journal_find(key)
+                if entry is not None and entry.socket != socket:
+                    if entry.outcome is None and key not in self._running:
+                        raise OutcomeUnknown
+                    if entry.outcome is not None:
+                        return entry.outcome
+            elif key in self._sockets:
+                # The same id twice on one socket: another call, so a flight of its own.
+                self._running.forget(key)
+        return await self._running.join(key, lambda: self._do(key, socket, write))
+
+    async def _do(self, key: JournalKey, socket: str, write: Write) -> bytes:
+        begun = False
+
+        async def before_send() -> None:
+            nonlocal begun
+            if not begun:
+                await self._store.journal_begin(JournalEntry(key, socket, self._clock.seconds()))
+                begun = True
+
+        self._sockets[key] = socket
+        try:
+            try:
+                outcome = rpc.result_outcome(await write(before_send))
+            except CancelledError:
+                raise  # stopping: the entry stays begun, which is the truth
+            except DocsessionError as error:
+                outcome = rpc.error_outcome(error)
+            except Exception:
+                self._log.failure("a write failed on a bug of ours")
+                outcome = rpc.error_outcome(OutcomeUnknown() if begun else InternalError())
+            if begun:
+                await self._remember(key, outcome)
+            return outcome
+        finally:
+            self._sockets.pop(key, None)
+
+    async def _remember(self, key: JournalKey, outcome: bytes) -> None:
+        try:
+            await self._store.journal_finish(key, outcome)
+        except Unavailable:
+            # The page still gets its answer; only a page that comes back for it does not.
+            self._log.warn("the outcome of a write could not be journalled: the store is away")

@@ -1,0 +1,207 @@
+"""The catalogue: every method a page may call, with its params, its result and a sentence.
+
+Handlers are thin: they decode, hand on to whoever knows, and encode. Drive's methods are all
+made alike from the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from docsession import __version__
+from docsession.config import Limits
+from docsession.connection import Connection, Method
+from docsession.directory import Directory
+from docsession.documents import Documents
+from docsession.errors import SessionUnknown, TooMany
+from docsession.google.drive_request import Policy, callable_methods, find_method, prepare
+from docsession.google.gate import Gate
+from docsession.journal import Journal
+from docsession.method import (
+    AttentionParams,
+    DriveEntry,
+    Entry,
+    NoParams,
+    OpenParams,
+    SignInParams,
+    SignOutParams,
+    UnwatchListingParams,
+    UnwatchParams,
+    WatchParams,
+)
+from docsession.model import User
+from docsession.openrpc import describe
+from docsession.signin import SignIn
+
+__all__ = ["Catalogue"]
+
+
+class Catalogue:
+    """All methods, by name, bound to the parts that do the work."""
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        documents: Documents,
+        sign_in: SignIn,
+        journal: Journal,
+        gate: Gate,
+        limits: Limits,
+        policy: Policy,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._directory = directory
+        self._documents = documents
+        self._sign_in = sign_in
+        self._gate = gate
+        self._limits = limits
+        self._policy = policy
+        self._new_id = new_id
+        self._list_method = find_method("drive.files.list")
+        own = [
+            Entry(
+                "session.open",
+                OpenParams,
+                self._open,
+                "Join the session of the cookie; must come first.",
+                before_open=True,
+                needs_user=False,
+            ),
+            Entry("session.ping", NoParams, self._ping, "Is anybody there?", needs_user=False),
+            Entry(
+                "session.sign_in",
+                SignInParams,
+                self._start_sign_in,
+                "Where to send the browser to sign in with Google.",
+                needs_user=False,
+            ),
+            Entry(
+                "session.sign_out",
+                SignOutParams,
+                self._sign_out,
+                "Sign out here, everywhere, or of Google's grant too.",
+                needs_user=False,
+            ),
+            Entry("session.user", NoParams, self._user, "Who is signed in."),
+            Entry(
+                "session.attention",
+                AttentionParams,
+                self._attention,
+                "Whether the tab is visible; hidden ones are refreshed less often.",
+                needs_user=False,
+            ),
+            Entry("session.status", NoParams, self._status, "What is watched and how fresh it is."),
+            Entry("rpc.discover", NoParams, self._discover, "This document.", needs_user=False),
+            Entry("documents.watch", WatchParams, self._watch, "Be told of every change to a document."),
+            Entry("documents.unwatch", UnwatchParams, self._unwatch, "No longer be told."),
+            Entry("documents.watching", NoParams, self._watching, "What this tab watches."),
+            Entry("listings.watch", dict[str, Any], self._watch_listing, "A live drive.files.list."),
+            Entry("listings.unwatch", UnwatchListingParams, self._unwatch_listing, "End a live listing."),
+        ]
+        # What the policy switches off is still found, and refused by name.
+        reachable = callable_methods(Policy(empty_trash=True, delete_drives=True))
+        drive = [DriveEntry(method, policy, journal) for method in reachable.values()]
+        entries: list[Method] = [*own, *drive]
+        self.methods: Mapping[str, Method] = {entry.name: entry for entry in entries}
+
+    async def _open(self, connection: Connection, params: OpenParams) -> Any:
+        if params.session != connection.identity.session_id:
+            raise SessionUnknown("cookie and session do not belong together: generate a cookie first")
+        how = await self._directory.open(
+            connection, name=params.connection, new_name=self._new_id()[:16], visible=params.visible
+        )
+        browser = connection.browser
+        user = browser.user if browser is not None else None
+        return {
+            "session": connection.identity.session_id,
+            "how": how,
+            "connection": connection.name,
+            "resumed": connection.resumed,
+            "user": None if user is None else public_user(user.user),
+            "heartbeat": self._limits.heartbeat,
+            "server": {"name": "docsession", "version": __version__},
+        }
+
+    async def _ping(self, connection: Connection, params: NoParams) -> Any:
+        return {}
+
+    async def _start_sign_in(self, connection: Connection, params: SignInParams) -> Any:
+        browser = connection.browser
+        hint = browser.user.id if browser is not None and browser.user is not None else ""
+        url = await self._sign_in.start(
+            connection.identity, origin=connection.origin, return_to=params.return_to, login_hint=hint
+        )
+        return {"url": url}
+
+    async def _sign_out(self, connection: Connection, params: SignOutParams) -> Any:
+        if connection.browser is not None:
+            await self._directory.sign_out(
+                connection.browser, everywhere=params.everywhere, disconnect=params.disconnect
+            )
+        return {}
+
+    async def _user(self, connection: Connection, params: NoParams) -> Any:
+        return public_user(connection.user.user)
+
+    async def _attention(self, connection: Connection, params: AttentionParams) -> Any:
+        connection.visible = params.visible
+        self._documents.attention(connection)
+        return {}
+
+    async def _status(self, connection: Connection, params: NoParams) -> Any:
+        user = connection.user
+        return {
+            "documents": self._documents.watched(connection),
+            "listings": user.listings.count(connection),
+            "connections": len(user.connections),
+            "google": {
+                "in_flight": self._gate.in_flight,
+                "paused_for": round(self._gate.paused_for(user.id), 1),
+            },
+        }
+
+    async def _discover(self, connection: Connection, params: NoParams) -> Any:
+        return describe(self.methods)
+
+    async def _watch(self, connection: Connection, params: WatchParams) -> Any:
+        if self._documents.count(connection) >= self._limits.watches_per_connection:
+            raise TooMany("watches", self._limits.watches_per_connection)
+        return await self._documents.watch(
+            connection,
+            connection.user,
+            params.file_id,
+            version=params.version,
+            comments=params.comments,
+            mark=params.comments_mark,
+        )
+
+    async def _unwatch(self, connection: Connection, params: UnwatchParams) -> Any:
+        self._documents.unwatch(connection, params.file_id)
+        return {}
+
+    async def _watching(self, connection: Connection, params: NoParams) -> Any:
+        return {"documents": self._documents.watched(connection)}
+
+    async def _watch_listing(self, connection: Connection, params: dict[str, Any]) -> Any:
+        request = prepare(self._list_method, params, self._policy)
+        listings = connection.user.listings
+        if listings.count(connection) >= self._limits.listings_per_connection:
+            raise TooMany("live listings", self._limits.listings_per_connection)
+        return await listings.watch(connection, request)
+
+    async def _unwatch_listing(self, connection: Connection, params: UnwatchListingParams) -> Any:
+        connection.user.listings.unwatch(connection, params.listing)
+        return {}
+
+
+def public_user(user: User) -> dict[str, Any]:
+    """What a page may know of who is signed in."""
+    return {
+        "id": user.id,
+        "email": user.email,
+        "name": user.name,
+        "picture": user.picture,
+        "scopes": list(user.scopes),
+    }

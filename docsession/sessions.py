@@ -1,0 +1,134 @@
+"""The two kinds of session: a browser known by its cookie, and a Google account that is live here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from docsession import rpc
+from docsession.connection import Connection
+from docsession.documents import Documents
+from docsession.drive_calls import DriveCalls
+from docsession.google.cache import Cache
+from docsession.google.drive import Drive
+from docsession.google.feed import Feed
+from docsession.google.grant import LiveGrant
+from docsession.google.look import Comments, FileView, Looker
+from docsession.listings import Listings
+from docsession.model import Grant, Identity, User
+
+__all__ = ["BrowserSession", "UserSession"]
+
+
+class BrowserSession:
+    """One browser. ``stored``: it has a row, because it did something worth keeping."""
+
+    def __init__(
+        self, identity: Identity, *, user: UserSession | None, stored: bool, last_seen: float
+    ) -> None:
+        self.identity = identity
+        self.user = user
+        self.stored = stored
+        self.last_seen = last_seen
+        self.connections: list[Connection] = []
+        # How to cut each download under way; they end with the session.
+        self.downloads: set[Callable[[], None]] = set()
+
+    @property
+    def id(self) -> str:
+        return self.identity.session_id
+
+    def named(self, name: str) -> Connection | None:
+        """The open connection of that name."""
+        return next((connection for connection in self.connections if connection.name == name), None)
+
+
+class UserSession(MultiService):
+    """One Google account that is live on this server, with the connections of all its browsers.
+
+    It owns the account's grant, requests, looks and listings, and broadcasts to its tabs.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        user: User,
+        *,
+        make_grant: Callable[[Callable[[], Awaitable[None]]], LiveGrant],
+        on_dead: Callable[[str], Awaitable[None]],
+        drive: Drive,
+        looker: Looker,
+        cache: Cache,
+        documents: Documents,
+        clock: IReactorTime,
+        feed_every: float,
+        new_id: Callable[[], str],
+    ) -> None:
+        MultiService.__init__(self)
+        self.user = user
+        self.connections: list[Connection] = []
+        self.grant = make_grant(lambda: on_dead(user.id))
+        self._looker = looker
+        self._cache = cache
+        self._documents = documents
+        self.calls = DriveCalls(self, self, drive=drive, cache=cache, documents=documents, clock=clock)
+        self.listings = Listings(
+            Feed(drive, self),
+            clock,
+            every=feed_every,
+            read=self.calls.read_fresh,
+            on_changed=self._fed,
+            new_id=new_id,
+        )
+        self.calls.listings = self.listings
+        self.listings.setServiceParent(self)
+
+    @property
+    def id(self) -> str:
+        """The account's ``sub``."""
+        return self.user.id
+
+    def attach(self, connection: Connection) -> None:
+        """A tab of this user opened."""
+        self.connections.append(connection)
+
+    def detach(self, connection: Connection) -> None:
+        """A tab of this user is gone."""
+        if connection in self.connections:
+            self.connections.remove(connection)
+        self.listings.forget(connection)
+
+    def broadcast(self, method: str, params: Any) -> None:
+        """Tell all tabs of this user."""
+        payload = rpc.notification(method, params)
+        for connection in list(self.connections):
+            connection.send_event(payload)
+
+    def signed_in_again(self, user: User, grant: Grant) -> None:
+        """A sign-in brought a new grant, perhaps with other scopes."""
+        self.user = user
+        self.grant.replaced(grant)
+        self._cache.drop_user(user.id)
+
+    async def look(self, file_id: str, *, poll: bool) -> FileView:
+        """See :class:`docsession.document.Viewer`."""
+        return await self._looker.file(self, file_id, poll=poll)
+
+    async def look_at_comments(self, file_id: str, *, since: str | None, poll: bool) -> Comments:
+        """See :class:`docsession.document.Viewer`."""
+        return await self._looker.comments(self, file_id, since=since, poll=poll)
+
+    def _fed(self, file_id: str) -> None:
+        """The user's change log says something happened to this file."""
+        self._cache.drop_listings(self.id)
+        self._documents.touched(file_id)
+
+    def stopService(self) -> Deferred[None]:
+        self._cache.drop_user(self.id)
+        return MultiService.stopService(self)  # type: ignore[no-any-return]

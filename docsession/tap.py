@@ -1,0 +1,89 @@
+"""``twistd docsession``: the command line, and the only place that reaches for the reactor.
+
+``makeService`` runs before twistd changes directory, sets the umask and forks: it reads the
+configuration and opens nothing. Store, keys and threads begin in ``startService``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from docsession.checkup import run_and_exit
+from docsession.config import Config, Secrets, check_startable, is_loopback, load, sandboxed
+from docsession.daemon import Daemon, Environment
+from docsession.errors import ConfigError
+from docsession.telemetry import log_observer
+
+__all__ = ["Options", "makeService"]
+
+SANDBOX_URL = "http://127.0.0.1:8766"
+
+
+class Options(usage.Options):
+    """The command line. Everything else is in the configuration file."""
+
+    synopsis = "[options]"
+    longdesc = "A live-session server for Google Drive. See README.rst."
+    optParameters = [
+        ["config", "c", None, "The configuration file (TOML). Without it: all defaults."],
+        ["sandbox-url", None, SANDBOX_URL, "Where --sandbox serves its Google; a loopback URL."],
+    ]
+    optFlags = [
+        ["sandbox", None, "Serve a stand-in for Google beside the daemon: no Google account is needed."],
+        ["check", None, "Try every part (store, keys, addresses, Google), say what was found, and end."],
+    ]
+
+
+def makeService(options: Options) -> IService:
+    """The daemon as a service. What is wrong with the configuration is one line and exit code 1."""
+    from twisted.internet import reactor
+
+    try:
+        config, given = configured(options)
+    except ConfigError as error:
+        raise SystemExit(f"docsession: {error}") from None
+    environment = Environment(
+        config,
+        given,
+        reactor,
+        random.SystemRandom(),
+        sandbox_url=options["sandbox-url"].rstrip("/") if options["sandbox"] else None,
+    )
+    if options["check"]:
+        run_and_exit(reactor, environment)
+    foreground = (options.parent or {}).get("nodaemon", True)
+    return Daemon(
+        environment,
+        on_failed=lambda line: fail(reactor, line),
+        log_observer=log_observer(sys.stdout, text=sys.stdout.isatty()) if foreground else None,
+    )
+
+
+def configured(options: Options) -> tuple[Config, Secrets]:
+    """The configuration these options ask for. Raises :class:`ConfigError`."""
+    path = None if options["config"] is None else Path(options["config"]).resolve()
+    config, given = load(path, os.environ)
+    if options["sandbox"]:
+        url = options["sandbox-url"].rstrip("/")
+        if not is_loopback(urlsplit(url).hostname or ""):
+            raise ConfigError(f"--sandbox-url: {url} is not on a loopback address")
+        config = sandboxed(config, url)
+        given = Secrets(client_secret="sandbox", keys=given.keys)  # noqa: S106 - any will do there
+    check_startable(config, given)
+    return config, given
+
+
+def fail(reactor: Any, line: str) -> None:
+    """End the process with one line and exit code 1; ``reactor.stop()`` alone would exit 0."""
+    sys.stderr.write(f"docsession: {line}\n")
+    sys.stderr.flush()
+    reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+    reactor.callLater(0, reactor.stop)

@@ -1,0 +1,148 @@
+"""Small tools for asynchronous work: start it, wait, share it, space it out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+__all__ = ["Flights", "Rate", "delays", "sleep", "spawn", "with_timeout"]
+
+T = TypeVar("T")
+
+
+def spawn(log: Logger, coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
+    """Start work nobody waits for. A failure is logged as the bug it is; cancelling is quiet."""
+    work = Deferred.fromCoroutine(coroutine)
+
+    def report(failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            log.failure("a background task failed", failure=failure)
+
+    return work.addErrback(report)
+
+
+def sleep(clock: IReactorTime, seconds: float) -> Deferred[None]:
+    """An awaitable that fires after that many seconds of the given clock."""
+    return deferLater(clock, seconds)
+
+
+async def with_timeout(clock: IReactorTime, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Run it, or cancel it and raise :class:`TimeoutError`."""
+    running = Deferred.fromCoroutine(work)
+    expired = False
+
+    def expire() -> None:
+        nonlocal expired
+        expired = True
+        running.cancel()
+
+    timer = clock.callLater(seconds, expire)
+    try:
+        return await running
+    except CancelledError:
+        if expired:
+            raise TimeoutError from None
+        raise
+    finally:
+        if timer.active():
+            timer.cancel()
+
+
+def delays(rng: random.Random, *, first: float = 1.0, most: float = 32.0) -> Iterator[float]:
+    """Seconds to wait before each further try: full jitter under a doubling ceiling."""
+    ceiling = first
+    while True:
+        yield rng.uniform(0, ceiling)
+        ceiling = min(most, ceiling * 2)
+
+
+class Flights(Generic[T]):
+    """Single flight: who asks for what is already being fetched waits for that answer.
+
+    Each caller has a Deferred of its own. One that goes away does not disturb the others;
+    when the last has gone the work is cancelled, unless ``abandon`` is false.
+    """
+
+    def __init__(self, *, abandon: bool = True) -> None:
+        self._abandon = abandon
+        self._flying: dict[Hashable, tuple[Deferred[None], list[Deferred[T]]]] = {}
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._flying
+
+    async def join(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of the flight under ``key``, started with ``work`` if there is none."""
+        flight = self._flying.get(key)
+        waiters = flight[1] if flight is not None else []
+        mine: Deferred[T] = Deferred(lambda _: self._leave(key, waiters, mine))
+        waiters.append(mine)
+        if flight is None:
+            running: Deferred[None] = Deferred()
+            self._flying[key] = (running, waiters)
+            inner = Deferred.fromCoroutine(self._fly(key, waiters, work))
+            flight = self._flying.get(key)
+            if flight is not None and flight[1] is waiters:  # it may have landed already
+                self._flying[key] = (inner, waiters)
+        return await mine
+
+    def forget(self, key: Hashable) -> None:
+        """Later callers start anew; those who wait still get this flight's answer."""
+        self._flying.pop(key, None)
+
+    async def _fly(self, key: Hashable, waiters: list[Deferred[T]], work: Callable[[], Awaitable[T]]) -> None:
+        try:
+            result = await work()
+        except BaseException:  # each waiter gets it, this flight's own failure included
+            failure = Failure()
+            self._land(key, waiters)
+            for waiter in list(waiters):
+                waiter.errback(failure)
+        else:
+            self._land(key, waiters)
+            for waiter in list(waiters):
+                waiter.callback(result)
+
+    def _land(self, key: Hashable, waiters: list[Deferred[T]]) -> None:
+        flight = self._flying.get(key)
+        if flight is not None and flight[1] is waiters:
+            del self._flying[key]
+
+    def _leave(self, key: Hashable, waiters: list[Deferred[T]], mine: Deferred[T]) -> None:
+        waiters.remove(mine)
+        flight = self._flying.get(key)
+        if self._abandon and not waiters and flight is not None and flight[1] is waiters:
+            del self._flying[key]
+            flight[0].cancel()
+
+
+class Rate:
+    """A token bucket: ``burst`` at once, then ``per_second``. Time is given at each call."""
+
+    __slots__ = ("_burst", "_level", "_per_second", "_when")
+
+    def __init__(self, per_second: float, burst: float, now: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._level = burst
+        self._when = now
+
+    def take(self, now: float) -> float:
+        """0 when one more is allowed (and taken), else the seconds until one will be."""
+        self._level = min(self._burst, self._level + max(0.0, now - self._when) * self._per_second)
+        self._when = now
+        if self._level >= 1:
+            self._level -= 1
+            return 0.0
+        return (1 - self._level) / self._per_second
+
+    @property
+    def full(self) -> bool:
+        """Nothing to remember: a new one would say the same."""
+        return self._level >= self._burst

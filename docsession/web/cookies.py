@@ -1,0 +1,52 @@
+"""The session cookie on the wire: its name, its attributes, and reading it back safely."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from twisted.web.iweb import IRequest
+
+from docsession.keys import CookieSigner
+from docsession.model import Identity
+
+__all__ = ["SessionCookie"]
+
+
+class SessionCookie:
+    """Writes and reads the cookie that says which session a browser is."""
+
+    def __init__(self, signer: CookieSigner, public_url: str) -> None:
+        self._signer = signer
+        self._secure = urlsplit(public_url).scheme == "https"
+        self.name = "__Host-docsession" if self._secure else "docsession"
+
+    def read(self, request: IRequest) -> Identity | None:
+        """The identity a genuine cookie proves; None for anything else.
+
+        Two cookies of our name mean that somebody planted one; then neither is believed.
+        """
+        found = []
+        for line in request.requestHeaders.getRawHeaders(b"Cookie") or []:
+            for pair in line.split(b";"):
+                name, equals, value = pair.strip().partition(b"=")
+                if equals and name == self.name.encode():
+                    found.append(value)
+        if len(found) != 1:
+            return None
+        try:
+            return self._signer.verify(found[0].decode("ascii"))
+        except UnicodeDecodeError:
+            return None
+
+    def write(self, request: IRequest, identity: Identity, max_age: float) -> None:
+        """Set the cookie, to last ``max_age`` seconds."""
+        parts = [
+            f"{self.name}={self._signer.sign(identity)}",
+            "Path=/",
+            "HttpOnly",
+            "SameSite=Lax",
+            f"Max-Age={max(0, int(max_age))}",
+        ]
+        if self._secure:
+            parts.append("Secure")
+        request.responseHeaders.addRawHeader(b"Set-Cookie", "; ".join(parts).encode())
