@@ -56,6 +56,7 @@ class Assembly:
     oauth: OAuth
     directory: Directory
     documents: Documents
+    sign_in: SignIn
     journal: Journal
     catalogue: Catalogue
     connect: Callable[[Wire, Identity, str], Connection]
@@ -246,6 +247,7 @@ def assemble(
         oauth=oauth,
         directory=directory,
         documents=documents,
+        sign_in=sign_in,
         journal=journal,
         catalogue=catalogue,
         connect=connect,

@@ -16,7 +16,6 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, LogEvent, Logger
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgent
-from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from docsession.assembly import Assembly, assemble
@@ -25,9 +24,9 @@ from docsession.config import Config, Secrets
 from docsession.errors import ConfigError, Unavailable
 from docsession.interfaces import Store
 from docsession.keys import Keys, Sealer, load_keys
-from docsession.sandbox.app import Sandbox
+from docsession.sandbox.app import Sandbox, StateError
 from docsession.tasks import sleep, with_timeout
-from docsession.web.sites import PublicSite, admin_resource
+from docsession.web.sites import QuietSite, admin_resource
 
 __all__ = ["Daemon", "Environment"]
 
@@ -77,7 +76,7 @@ class Environment:
 
     def agent(self, pool: HTTPConnectionPool) -> IAgent:
         """How Google is reached."""
-        return Agent(self.reactor, pool=pool, connectTimeout=10)  # type: ignore[no-any-return]
+        return Agent(self.reactor, pool=pool, connectTimeout=10)
 
     def sandbox(self) -> Sandbox:
         """Google's stand-in, with its world kept beside our own state."""
@@ -151,9 +150,12 @@ class Daemon(Service):
         self._running.append(("connections to Google", pool.closeCachedConnections))
         if environment.sandbox_url is not None:
             sandbox = environment.sandbox()
-            sandbox.start()
+            try:
+                sandbox.start()
+            except StateError as error:
+                raise ConfigError(str(error)) from None
             self._running.append(("sandbox", sandbox.stop))
-            self._listen("sandbox", environment.sandbox_endpoint(), Site(sandbox.resource(), reactor=reactor))
+            self._listen("sandbox", environment.sandbox_endpoint(), QuietSite(sandbox.resource(), reactor))
         assembly = self.assembly = assemble(
             config,
             environment.secrets,
@@ -170,8 +172,10 @@ class Daemon(Service):
         self._running.append(("sessions", assembly.directory.stopService))
         assembly.directory.startService()
         self._running.append(("tabs", lambda: Deferred.fromCoroutine(self._drain(assembly))))
-        self._listen("pages", config.server.listen, PublicSite(assembly.pages.resource(), reactor))
-        self._listen("metrics", config.server.admin_listen, _site(admin_resource(assembly.metrics), reactor))
+        self._listen("pages", config.server.listen, QuietSite(assembly.pages.resource(), reactor))
+        self._listen(
+            "metrics", config.server.admin_listen, QuietSite(admin_resource(assembly.metrics), reactor)
+        )
         self._log.info(
             "docsession is ready at {url}, listening on {listen}",
             url=config.server.public_url,
@@ -224,10 +228,6 @@ class Daemon(Service):
     async def _close_store(self) -> None:
         if self._store is not None:
             await self._store.close()
-
-
-def _site(resource: IResource, reactor: Any) -> Site:
-    return PublicSite(resource, reactor)
 
 
 async def _pinged(store: Store) -> None:

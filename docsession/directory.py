@@ -263,7 +263,7 @@ class Directory(MultiService):
             return None
         session = self._make_user(user, grant, self.grant_died)
         self._users[user_id] = session
-        session.setServiceParent(self)
+        session.setServiceParent(self)  # type: ignore[no-untyped-call]
         self._linger(user_id, self._end_user)
         return session
 
@@ -300,7 +300,7 @@ class Directory(MultiService):
         self._stop_lingering(user_id)
         user = self._users.pop(user_id, None)
         if user is not None:
-            user.disownServiceParent()
+            user.disownServiceParent()  # type: ignore[no-untyped-call]
 
     def _drop_browser(self, session_id: str) -> list[Connection]:
         """Out of the live ones; returns the connections, still open, for a last word."""

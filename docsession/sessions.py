@@ -87,7 +87,7 @@ class UserSession(MultiService):
             new_id=new_id,
         )
         self.calls.listings = self.listings
-        self.listings.setServiceParent(self)
+        self.listings.setServiceParent(self)  # type: ignore[no-untyped-call]
 
     @property
     def id(self) -> str:

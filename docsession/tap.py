@@ -59,7 +59,8 @@ def makeService(options: Options) -> IService:
     )
     if options["check"]:
         run_and_exit(reactor, environment)
-    foreground = (options.parent or {}).get("nodaemon", True)
+    parent: dict[str, Any] = options.parent or {}
+    foreground = parent.get("nodaemon", True)
     return Daemon(
         environment,
         on_failed=lambda line: fail(reactor, line),

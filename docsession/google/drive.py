@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -110,9 +111,7 @@ class Drive:
             pause = next(waits)
             try:
                 reply = await self._gate.run(
-                    account.id,
-                    lambda token=token: self._send(request, token, before_send),
-                    poll=poll,  # type: ignore[misc]
+                    account.id, partial(self._send, request, token, before_send), poll=poll
                 )
             except NotSent as error:
                 self._count(request, "not_sent", error)

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 
 from docsession.errors import DocsessionError
 
 __all__ = ["Proxies", "error_body", "header", "json", "plain_headers"]
 
 
-def header(request: IRequest, name: str) -> str | None:
+def header(request: Request, name: str) -> str | None:
     """A request header that came exactly once; None where it is missing, doubled or no ASCII."""
     values = request.requestHeaders.getRawHeaders(name.encode()) or []
     if len(values) != 1:
@@ -25,14 +25,14 @@ def header(request: IRequest, name: str) -> str | None:
         return None
 
 
-def plain_headers(request: IRequest) -> None:
+def plain_headers(request: Request) -> None:
     """Headers that every answer carries."""
     request.setHeader(b"X-Content-Type-Options", b"nosniff")
     request.setHeader(b"Referrer-Policy", b"no-referrer")
     request.setHeader(b"Cache-Control", b"no-store")
 
 
-def json(request: IRequest, status: int, value: Any) -> bytes:
+def json(request: Request, status: int, value: Any) -> bytes:
     """Set status and headers; returns the body."""
     plain_headers(request)
     request.setResponseCode(status)
@@ -41,7 +41,7 @@ def json(request: IRequest, status: int, value: Any) -> bytes:
 
 
 def error_body(
-    request: IRequest, error: DocsessionError, *, status: int | None = None, name: str | None = None
+    request: Request, error: DocsessionError, *, status: int | None = None, name: str | None = None
 ) -> bytes:
     """``{"error": {"name", "message"}}`` with the error's status."""
     if error.retry_after is not None:
@@ -59,7 +59,7 @@ class Proxies:
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = [ipaddress.ip_network(network) for network in networks]
 
-    def client(self, request: IRequest) -> str:
+    def client(self, request: Request) -> str:
         """The address the request came from, as far as it can be believed.
 
         From the right, ``X-Forwarded-For`` is believed as long as a trusted proxy wrote it.

@@ -16,7 +16,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IRequest, IResponse
+from twisted.web.iweb import IAgent, IResponse
+from twisted.web.server import Request
 
 from docsession.directory import Directory
 from docsession.errors import GoogleUnavailable, InvalidParams, NotSignedIn
@@ -63,7 +64,7 @@ class Content:
         self._silence = silence
 
     async def serve(
-        self, request: IRequest, identity: Identity | None, file_id: str, export: str | None
+        self, request: Request, identity: Identity | None, file_id: str, export: str | None
     ) -> bytes:
         """Answer the request; raises for what goes wrong before the first byte."""
         browser = None if identity is None else await self._directory.find(identity)
@@ -126,7 +127,7 @@ class Content:
             rejected = token
         raise NotSignedIn
 
-    def _set_headers(self, request: IRequest, response: IResponse, name: str, mime_type: str) -> None:
+    def _set_headers(self, request: Request, response: IResponse, name: str, mime_type: str) -> None:
         plain_headers(request)
         request.setResponseCode(response.code)
         base = mime_type.partition(";")[0].strip().lower()
@@ -149,7 +150,7 @@ class Content:
         request.setHeader(b"Cross-Origin-Resource-Policy", b"same-origin")
         request.setHeader(b"Cache-Control", b"private, no-store")
 
-    async def _stream(self, request: IRequest, response: IResponse, browser: BrowserSession) -> None:
+    async def _stream(self, request: Request, response: IResponse, browser: BrowserSession) -> None:
         streaming = _Through(request, self._clock, self._silence)
         browser.downloads.add(streaming.cut)
         request.notifyFinish().addErrback(lambda _: streaming.cut())
@@ -174,7 +175,7 @@ class _Through(Protocol):
     It is the browser's producer: when the browser is full, reading from Google pauses.
     """
 
-    def __init__(self, request: IRequest, clock: IReactorTime, silence: float) -> None:
+    def __init__(self, request: Request, clock: IReactorTime, silence: float) -> None:
         self.done: Deferred[None] = Deferred(lambda _: self.cut())
         self._request = request
         self._clock = clock
@@ -266,7 +267,7 @@ def _call(target: Any, name: str) -> bool:
     return True
 
 
-def _abort(request: IRequest) -> None:
+def _abort(request: Request) -> None:
     channel = getattr(request, "channel", None)
     transport = getattr(channel, "transport", None)
     if transport is not None:

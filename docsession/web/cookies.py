@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 
 from docsession.keys import CookieSigner
 from docsession.model import Identity
@@ -20,7 +20,7 @@ class SessionCookie:
         self._secure = urlsplit(public_url).scheme == "https"
         self.name = "__Host-docsession" if self._secure else "docsession"
 
-    def read(self, request: IRequest) -> Identity | None:
+    def read(self, request: Request) -> Identity | None:
         """The identity a genuine cookie proves; None for anything else.
 
         Two cookies of our name mean that somebody planted one; then neither is believed.
@@ -38,7 +38,7 @@ class SessionCookie:
         except UnicodeDecodeError:
             return None
 
-    def write(self, request: IRequest, identity: Identity, max_age: float) -> None:
+    def write(self, request: Request, identity: Identity, max_age: float) -> None:
         """Set the cookie, to last ``max_age`` seconds."""
         parts = [
             f"{self.name}={self._signer.sign(identity)}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from cachetools import LRUCache
@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
+from twisted.web.server import Request
 
 from docsession.config import Limits
 from docsession.config import Sessions as Lifetimes
@@ -94,31 +95,32 @@ class Pages:
 
     def resource(self) -> IResource:
         """The whole tree of the public listener."""
-        return self.app.resource()  # type: ignore[no-any-return]
+        return self.app.resource()
 
     @app.handle_errors(DocsessionError)
     def refused(self, request: IRequest, failure: Any) -> bytes:
-        return error_body(request, failure.value)
+        return error_body(cast(Request, request), failure.value)
 
     @app.handle_errors(CancelledError)
     def left(self, request: IRequest, failure: Any) -> bytes:
         return b""  # the browser went away; nobody reads this
 
-    @app.handle_errors
+    @app.handle_errors(Exception)
     def failed(self, request: IRequest, failure: Any) -> bytes:
+        asked = cast(Request, request)
         # werkzeug's routing errors are the only ones that are not bugs of ours.
         code = getattr(failure.value, "code", None)
         if code == 405:
-            for method in getattr(failure.value, "valid_methods", None) or ():
-                request.responseHeaders.addRawHeader(b"Allow", method.encode())
-            return error_body(request, InvalidRequest("this method is not for this path"), status=405)
+            allowed = ", ".join(sorted(getattr(failure.value, "valid_methods", None) or ()))
+            asked.setHeader(b"Allow", allowed.encode())
+            return error_body(asked, InvalidRequest("this method is not for this path"), status=405)
         if code in (404, 308):
-            return error_body(request, NotFound("there is nothing at this path"))
+            return error_body(asked, NotFound("there is nothing at this path"))
         self._log.failure("an HTTP request failed on a bug of ours", failure=failure)
-        return error_body(request, InternalError())
+        return error_body(asked, InternalError())
 
     @app.route("/api/generate_cookie", methods=["POST", "OPTIONS"])
-    async def generate_cookie(self, request: IRequest) -> bytes:
+    async def generate_cookie(self, request: Request) -> bytes:
         origin = header(request, "Origin")
         if origin is None or origin not in self._origins:
             raise Forbidden("this Origin may not have a cookie here")
@@ -147,7 +149,7 @@ class Pages:
         return self._cookie_answer(request, identity, existing=False, signed_in=False)
 
     @app.route("/api/oauth/callback", methods=["GET"])
-    async def callback(self, request: IRequest) -> bytes:
+    async def callback(self, request: Request) -> bytes:
         returned = await self._sign_in.returned(
             self._cookie.read(request),
             state=_argument(request, b"state"),
@@ -162,20 +164,20 @@ class Pages:
         return b""
 
     @app.route("/api/files/<file_id>/content", methods=["GET"])
-    async def file_content(self, request: IRequest, file_id: str) -> Any:
+    async def file_content(self, request: Request, file_id: str) -> Any:
         identity = self._cookie.read(request)
         return await self._content.serve(request, identity, file_id, _argument(request, b"format"))
 
     @app.route("/api/socket")
-    def open_socket(self, request: IRequest) -> IResource:
+    def open_socket(self, request: Request) -> IResource:
         return self._socket
 
     @app.route("/livez", methods=["GET"])
-    def livez(self, request: IRequest) -> bytes:
+    def livez(self, request: Request) -> bytes:
         return json(request, 200, {"status": "ok"})
 
     @app.route("/readyz", methods=["GET"])
-    async def readyz(self, request: IRequest) -> bytes:
+    async def readyz(self, request: Request) -> bytes:
         parts = await self._health()
         ready = all(state == "ok" for state in parts.values())
         answer: dict[str, Any] = {"status": "ok" if ready else "unavailable"}
@@ -184,19 +186,19 @@ class Pages:
         return json(request, 200 if ready else 503, answer)
 
     @app.route("/client/<name>", methods=["GET"])
-    def client(self, request: IRequest, name: str) -> bytes:
+    def client(self, request: Request, name: str) -> bytes:
         if name not in ("docsession.js", "docsession.d.ts"):
             raise NotFound("there is nothing at this path")
         return self._static(request, name)
 
     @app.route("/demo/<name>", methods=["GET"])
-    def demo_part(self, request: IRequest, name: str) -> bytes:
+    def demo_part(self, request: Request, name: str) -> bytes:
         if not self._demo or name not in ("demo.js", "demo.css", "icons.svg"):
             raise NotFound("there is nothing at this path")
         return self._static(request, name)
 
     @app.route("/", methods=["GET"])
-    def page(self, request: IRequest) -> bytes:
+    def page(self, request: Request) -> bytes:
         if not self._demo:
             raise NotFound("the demo page is switched off (server.demo)")
         if header(request, "Host") != urlsplit(self._public_url).netloc:
@@ -213,7 +215,7 @@ class Pages:
 
     # -- inside
 
-    def _static(self, request: IRequest, name: str) -> bytes:
+    def _static(self, request: Request, name: str) -> bytes:
         if name not in self._files:
             raise NotFound("there is nothing at this path")
         plain_headers(request)
@@ -222,7 +224,7 @@ class Pages:
         return self._files[name]
 
     def _cookie_answer(
-        self, request: IRequest, identity: Identity, *, existing: bool, signed_in: bool
+        self, request: Request, identity: Identity, *, existing: bool, signed_in: bool
     ) -> bytes:
         self._write_cookie(request, identity)
         return json(
@@ -231,11 +233,11 @@ class Pages:
             {"session": identity.session_id, "existing": existing, "signed_in": signed_in},
         )
 
-    def _write_cookie(self, request: IRequest, identity: Identity) -> None:
+    def _write_cookie(self, request: Request, identity: Identity) -> None:
         age = self._clock.seconds() - identity.issued
         self._cookie.write(request, identity, min(self._lifetimes.idle, self._lifetimes.absolute - age))
 
-    def _limit_new_cookies(self, request: IRequest) -> None:
+    def _limit_new_cookies(self, request: Request) -> None:
         address = self._proxies.client(request)
         now = self._clock.seconds()
         rate = self._rates.get(address)
@@ -248,7 +250,7 @@ class Pages:
             raise RateLimited("too many new cookies from this address", retry_after=max(1.0, wait))
 
 
-def _argument(request: IRequest, name: bytes) -> str | None:
+def _argument(request: Request, name: bytes) -> str | None:
     """A query argument that came exactly once."""
     values = request.args.get(name, [])
     if len(values) != 1 or len(values[0]) > 4096:

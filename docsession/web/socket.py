@@ -15,9 +15,8 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
-from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Request
 
 from docsession.config import Limits
 from docsession.connection import Connection
@@ -41,7 +40,7 @@ SUBPROTOCOL = "docsession.v1"
 Connect = Callable[[Wire, Identity, str], Connection]
 
 
-class Socket(WebSocketServerProtocol):  # type: ignore[misc]
+class Socket(WebSocketServerProtocol):
     """Autobahn's protocol as a wire. Knows nothing of what is said over it."""
 
     identity: Identity
@@ -53,8 +52,9 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
     def onOpen(self) -> None:
         # twisted.web's channel was the transport's producer; from here on this is, so that
         # what a slow reader leaves unread is counted.
-        self.transport.unregisterProducer()
-        self.transport.registerProducer(self, True)
+        transport: Any = self.transport
+        transport.unregisterProducer()
+        transport.registerProducer(self, True)
         self.tab = self.factory.connect(self, self.identity, self.origin)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
@@ -75,7 +75,7 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
     def send(self, payload: bytes) -> None:
         if self._paused:
             self._held_back += len(payload)
-        self.sendMessage(payload)
+        self.sendMessage(payload)  # type: ignore[no-untyped-call]
 
     def close(self, code: int, reason: str) -> None:
         self.sendClose(int(code), reason)
@@ -96,18 +96,21 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         pass
 
 
-class SocketFactory(WebSocketServerFactory):  # type: ignore[misc]
+class SocketFactory(WebSocketServerFactory):
     """Autobahn's factory with every limit set."""
 
     protocol = Socket
+    noisy = False
 
     def __init__(self, clock: IReactorTime, limits: Limits, connect: Connect) -> None:
         # Autobahn takes its timers from txaio, whatever reactor the factory is given.
         txaio.use_twisted()
-        txaio.config.loop = clock
-        super().__init__(protocols=[SUBPROTOCOL], server="docsession", reactor=clock)
+        txaio.config.loop = clock  # type: ignore[attr-defined]
+        super().__init__(  # type: ignore[no-untyped-call]
+            protocols=[SUBPROTOCOL], server="docsession", reactor=clock
+        )
         self.connect = connect
-        self.setProtocolOptions(
+        self.setProtocolOptions(  # type: ignore[no-untyped-call]
             versions=[13],
             webStatus=False,
             utf8validateIncoming=True,
@@ -143,7 +146,8 @@ class _Admission:
         self._origin = origin
 
     def buildProtocol(self, address: IAddress) -> Socket:
-        protocol: Socket = self._factory.buildProtocol(address)
+        protocol = self._factory.buildProtocol(address)
+        assert isinstance(protocol, Socket)
         protocol.identity = self._identity
         protocol.origin = self._origin
         return protocol
@@ -170,7 +174,7 @@ class SocketResource(Resource):
         self._admits = admits
         self._on_refused = on_refused
 
-    def render(self, request: IRequest) -> Any:
+    def render(self, request: Request) -> Any:
         if request.method != b"GET":
             request.setHeader(b"Allow", b"GET")
             return error_body(request, InvalidRequest("GET only"), status=405)
@@ -220,7 +224,7 @@ class SocketResource(Resource):
         return NOT_DONE_YET
 
 
-def _asks_upgrade(request: IRequest) -> bool:
+def _asks_upgrade(request: Request) -> bool:
     tokens = (header(request, "Connection") or "").lower().replace(" ", "").split(",")
     return (
         (header(request, "Upgrade") or "").lower() == "websocket"
