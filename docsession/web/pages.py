@@ -88,9 +88,9 @@ class Pages:
         self._new_id = new_id
         self._rates: LRUCache[str, Rate] = LRUCache(_ADDRESSES)
         self._files = {
-            name: (resources.files("docsession.static") / name).read_bytes()
-            for name in ("docsession.js", "docsession.d.ts", "index.html", "demo.js", "demo.css", "icons.svg")
-            if (resources.files("docsession.static") / name).is_file()
+            entry.name: entry.read_bytes()
+            for entry in resources.files("docsession.static").iterdir()
+            if entry.name[entry.name.rfind(".") :] in _TYPES
         }
 
     def resource(self) -> IResource:
@@ -193,7 +193,7 @@ class Pages:
 
     @app.route("/demo/<name>", methods=["GET"])
     def demo_part(self, request: Request, name: str) -> bytes:
-        if not self._demo or name not in ("demo.js", "demo.css", "icons.svg"):
+        if not self._demo or not name.startswith("demo"):
             raise NotFound("there is nothing at this path")
         return self._static(request, name)
 

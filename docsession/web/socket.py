@@ -49,6 +49,10 @@ class Socket(WebSocketServerProtocol):
     _held_back = 0
     _paused = False
 
+    def onConnect(self, request: Any) -> str | None:
+        # A browser that offers subprotocols breaks off where none of them is taken.
+        return SUBPROTOCOL if SUBPROTOCOL in request.protocols else None
+
     def onOpen(self) -> None:
         # twisted.web's channel was the transport's producer; from here on this is, so that
         # what a slow reader leaves unread is counted.

@@ -1,0 +1,123 @@
+"""One request to Google, from door to door: metered, held against the quota, and broken
+where a fault says so. The OAuth half and the Drive half both answer through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.web.iweb import IRequest
+from twisted.web.server import GzipEncoderFactory, Request
+
+from docsession.sandbox.calls import Calls, Quota, units_of
+from docsession.sandbox.errors import DriveError
+from docsession.sandbox.faults import Fault, Faults
+
+__all__ = ["JSON", "Answer", "Exchange", "json_answer", "send"]
+
+JSON = "application/json; charset=UTF-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: the whole of it, before any of it is sent."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def json_answer(value: object, *, status: int = 200, pretty: bool = False) -> Answer:
+    """An answer in JSON."""
+    body = msgspec.json.encode(value)
+    return Answer(status, msgspec.json.format(body, indent=2) + b"\n" if pretty else body)
+
+
+def send(request: IRequest, answer: Answer) -> bytes:
+    """Set status and headers; the bytes that the route is to return."""
+    request.setResponseCode(answer.status)
+    headers = request.responseHeaders
+    headers.setRawHeaders("Cache-Control", ["no-cache, no-store, max-age=0, must-revalidate"])
+    headers.setRawHeaders("Vary", ["Origin, X-Origin, Accept-Encoding"])
+    headers.setRawHeaders("X-Content-Type-Options", ["nosniff"])
+    for name, value in answer.headers.items():
+        headers.setRawHeaders(name, [value])
+    if answer.status in (204, 304):
+        headers.removeHeader("Content-Type")
+        return b""
+    headers.setRawHeaders("Content-Type", [answer.content_type])
+    body = answer.body
+    if answer.content_type == JSON:
+        encoder = GzipEncoderFactory().encoderForRequest(request)
+        if encoder is not None:
+            body = encoder.encode(body) + encoder.finish()
+    headers.setRawHeaders("Content-Length", [str(len(body))])
+    return body
+
+
+class Exchange:
+    """The one door through which every answer of Google's side goes."""
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, calls: Calls, faults: Faults, quota: Quota) -> None:
+        self._clock = clock
+        self._calls = calls
+        self._faults = faults
+        self._quota = quota
+
+    async def perform(
+        self,
+        request: IRequest,
+        method: str,
+        email: str | None,
+        file_id: str | None,
+        action: Callable[[], Answer],
+        *,
+        units: int | None = None,
+    ) -> bytes:
+        """Do ``action`` and answer ``request`` with what it returns, unless a fault says otherwise.
+
+        ``method`` is Google's id of it (``drive.files.get``, ``oauth2.token.refresh``);
+        ``email`` is whose token came with it; ``units`` what it costs, where that does not
+        follow from the method. What the route is to return is returned.
+        """
+        units = units_of(method) if units is None else units
+        with self._calls.metered(method, email, file_id, units) as call:
+            fault = self._faults.take(method, email, file_id)
+            if fault is not None and fault.delay:
+                await self._wait(fault.delay)
+            if fault is not None and fault.breaks and not fault.after:
+                call.status = fault.status_code
+                return await self._fail(request, fault, method)
+            try:
+                self._quota.admit(method, email, units)
+                answer = action()
+            except DriveError as refusal:
+                answer = Answer(refusal.status, msgspec.json.encode(refusal.body), JSON, refusal.headers)
+            if fault is not None and fault.after:
+                call.status = fault.status_code
+                return await self._fail(request, fault, method)
+            call.status = answer.status
+            return send(request, answer)
+
+    async def _fail(self, request: IRequest, fault: Fault, method: str) -> bytes:
+        """Answer as the fault says, or not at all: then this ends when the caller hangs up."""
+        if fault.answers:
+            return send(request, Answer(fault.status_code, fault.render(method), JSON, fault.headers))
+        if fault.drops:
+            cast(Request, request).loseConnection()
+        never: Deferred[bytes] = Deferred()
+        return await never
+
+    async def _wait(self, seconds: float) -> None:
+        waiting: Deferred[None] = Deferred(lambda _: call.cancel())
+        call = self._clock.callLater(seconds, waiting.callback, None)
+        await waiting

@@ -1,0 +1,546 @@
+"""What any store promises, as one suite that runs over each implementation.
+
+A promise is an ``async`` function that is given a :class:`StoreWorld`. A test module takes the
+lot: synchronously by :func:`synchronous_suite`, or one by one from :data:`PROMISES` where a real
+reactor has to turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from docsession.errors import ConfigError
+from docsession.interfaces import Store
+from docsession.keys import Keys
+from docsession.model import (
+    DocumentRecord,
+    Grant,
+    JournalEntry,
+    JournalKey,
+    SessionRecord,
+    SignInState,
+    User,
+)
+
+__all__ = ["KEYS", "OTHER_KEYS", "PROMISES", "STAMP", "StoreWorld", "synchronous_suite"]
+
+STAMP = {"issuer": "https://accounts.google.com", "client_id": "one.apps.googleusercontent.com"}
+KEYS = Keys(signing=(b"s" * 32,), sealing=(b"k" * 32,))
+OTHER_KEYS = Keys(signing=(b"t" * 32,), sealing=(b"l" * 32,))
+
+
+class StoreWorld(Protocol):
+    """One place where a store keeps its things, and the stores that were opened on it."""
+
+    async def open(self, keys: Keys = KEYS, stamp: dict[str, str] = STAMP) -> Store:
+        """A store on what is saved so far. An earlier one is gone, without a goodbye."""
+
+
+Promise = Callable[[StoreWorld], Coroutine[Any, Any, None]]
+PROMISES: dict[str, Promise] = {}
+
+
+def promise(check: Promise) -> Promise:
+    PROMISES[check.__name__] = check
+    return check
+
+
+def synchronous_suite(make_world: Callable[[SynchronousTestCase], StoreWorld]) -> type[SynchronousTestCase]:
+    """A TestCase with one test for each promise, for a store that never waits for a reactor."""
+
+    def make_test(check: Promise) -> Callable[[SynchronousTestCase], None]:
+        def test(case: SynchronousTestCase) -> None:
+            case.successResultOf(Deferred.fromCoroutine(check(make_world(case))))
+
+        test.__doc__ = check.__doc__
+        return test
+
+    members = {f"test_{name}": make_test(check) for name, check in PROMISES.items()}
+    return type("StorePromises", (SynchronousTestCase,), members)
+
+
+ANN = "100000000000000000001"
+BOB = "100000000000000000002"
+
+SESSION = SessionRecord(id="a" * 32, issued=1000.0, last_seen=1000.5)
+USER = User(id=ANN, email="ann@example.com", name="Ann", picture="https://x/ann.png", scopes=("openid", "d"))
+GRANT = Grant(
+    generation=1, scopes=("openid",), access_token="ya29.a", access_expires=4600.25, refresh_token="1//r"
+)
+STATE = SignInState(
+    state="s" * 43,
+    session_id=SESSION.id,
+    origin="http://127.0.0.1:8765",
+    return_to="/files?q=1",
+    verifier="v" * 64,
+    nonce="n" * 32,
+    expires=1600.0,
+    consent_forced=True,
+)
+KEY = JournalKey(session_id=SESSION.id, connection="c1", call_id='"1"', digest="d" * 64)
+ENTRY = JournalEntry(key=KEY, socket="w1", begun=1000.0)
+DOCUMENT = DocumentRecord(
+    file_id="file-1",
+    version="7",
+    google_version=9,
+    file={
+        "id": "file-1",
+        "name": "Übersicht \u2028 \U0001f600",
+        "size": "12",
+        "trashed": False,
+        "x": [1, 2.5, None],
+    },
+    as_of=1000.0,
+    proofs={ANN: (999.0, 0.0), BOB: (998.0, 997.5)},
+)
+
+
+async def prune_nothing_but(store: Store, **limits: float) -> None:
+    everything_stays: dict[str, float] = {
+        "now": 0.0,
+        "sessions_idle_before": 0.0,
+        "sessions_issued_before": 0.0,
+        "journal_before": 0.0,
+        "documents_before": 0.0,
+    }
+    await store.prune(**{**everything_stays, **limits})
+
+
+# -- opening
+
+
+@promise
+async def what_was_saved_is_there_after_a_crash(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_session(SESSION)
+    await store.put_state(STATE)
+    await store.save_user(USER)
+    assert await store.save_grant(ANN, GRANT, replaces=None)
+    await store.journal_begin(ENTRY)
+    await store.save_document(DOCUMENT)
+    store = await world.open()
+    assert await store.load_session(SESSION.id) == SESSION
+    assert await store.take_state(STATE.state) == STATE
+    assert await store.load_user(ANN) == USER
+    assert await store.load_grant(ANN) == GRANT
+    assert await store.journal_find(KEY) == ENTRY
+    assert await store.load_document(DOCUMENT.file_id) == DOCUMENT
+
+
+@promise
+async def a_new_store_is_empty(world: StoreWorld) -> None:
+    store = await world.open()
+    assert await store.load_session(SESSION.id) is None
+    assert await store.is_retired(SESSION.id) is False
+    assert await store.sessions_of_user(ANN) == []
+    assert await store.take_state(STATE.state) is None
+    assert await store.load_user(ANN) is None
+    assert await store.load_grant(ANN) is None
+    assert await store.orphaned_users(1e12) == []
+    assert await store.journal_find(KEY) is None
+    assert await store.load_document("file-1") is None
+
+
+@promise
+async def it_answers_a_ping(world: StoreWorld) -> None:
+    await (await world.open()).ping()
+
+
+@promise
+async def it_belongs_to_one_issuer_and_client(world: StoreWorld) -> None:
+    await world.open()
+    for other in ({**STAMP, "issuer": "http://127.0.0.1:8766"}, {**STAMP, "client_id": "two"}):
+        try:
+            await world.open(stamp=other)
+        except ConfigError as error:
+            assert "\n" not in str(error)
+            for word in (*STAMP.values(), *other.values()):
+                assert word in str(error)
+        else:
+            raise AssertionError("a store of another stamp was opened")
+    await world.open()
+
+
+@promise
+async def what_other_keys_sealed_counts_as_absent_and_can_be_replaced(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_session(replace(SESSION, user_id=ANN))
+    await store.put_state(STATE)
+    await store.save_user(USER)
+    await store.save_grant(ANN, GRANT, replaces=None)
+    await store.save_document(DOCUMENT)
+    store = await world.open(keys=OTHER_KEYS)
+    assert await store.take_state(STATE.state) is None
+    assert await store.load_user(ANN) is None
+    assert await store.load_grant(ANN) is None
+    assert await store.load_document(DOCUMENT.file_id) is None
+    assert await store.sessions_of_user(ANN) == []
+    # And its owner can sign in anew: no row that nobody can read stands in the way.
+    assert await store.save_grant(ANN, GRANT, replaces=None)
+    assert await store.load_grant(ANN) == GRANT
+
+
+@promise
+async def a_write_whose_outcome_cannot_be_read_is_not_one_never_made(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.journal_begin(ENTRY)
+    await store.journal_finish(KEY, b'{"result":{}}')
+    store = await world.open(keys=OTHER_KEYS)
+    assert await store.journal_find(KEY) == ENTRY  # outcome unknown, so never sent again
+
+
+@promise
+async def what_older_keys_sealed_is_read(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_user(USER)
+    both = Keys(
+        signing=OTHER_KEYS.signing + KEYS.signing,
+        sealing=OTHER_KEYS.sealing + KEYS.sealing,
+    )
+    store = await world.open(keys=both)
+    assert await store.load_user(ANN) == USER
+
+
+# -- browser sessions
+
+
+@promise
+async def a_session_is_saved_over(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_session(SESSION)
+    later = replace(SESSION, last_seen=2000.0, user_id=ANN)
+    await store.save_session(later)
+    assert await store.load_session(SESSION.id) == later
+
+
+@promise
+async def touching_moves_forward_only_and_makes_nothing(world: StoreWorld) -> None:
+    store = await world.open()
+    other = replace(SESSION, id="b" * 32)
+    await store.save_session(SESSION)
+    await store.save_session(other)
+    await store.touch_sessions({SESSION.id: 3000.0, other.id: 1.0, "c" * 32: 3000.0})
+    await store.touch_sessions({})
+    assert await store.load_session(SESSION.id) == replace(SESSION, last_seen=3000.0)
+    assert await store.load_session(other.id) == other
+    assert await store.load_session("c" * 32) is None
+
+
+@promise
+async def many_are_touched_at_once(world: StoreWorld) -> None:
+    store = await world.open()
+    ids = [f"{number:032d}" for number in (0, 499, 500, 1000, 1200)]
+    for session_id in ids:
+        await store.save_session(replace(SESSION, id=session_id))
+    await store.touch_sessions({f"{number:032d}": 3000.0 for number in range(1201)})
+    for session_id in ids:
+        assert await store.load_session(session_id) == replace(SESSION, id=session_id, last_seen=3000.0)
+
+
+@promise
+async def a_users_sessions_are_found_with_their_ids(world: StoreWorld) -> None:
+    store = await world.open()
+    of_ann = [replace(SESSION, id=letter * 32, user_id=ANN) for letter in "ab"]
+    of_bob = replace(SESSION, id="c" * 32, user_id=BOB)
+    for record in (*of_ann, of_bob, replace(SESSION, id="d" * 32)):
+        await store.save_session(record)
+    store = await world.open()
+    assert sorted(await store.sessions_of_user(ANN), key=lambda record: record.id) == of_ann
+    assert await store.sessions_of_user(BOB) == [of_bob]
+    # A session that changed hands is its new user's alone.
+    await store.save_session(replace(of_bob, user_id=ANN))
+    assert await store.sessions_of_user(BOB) == []
+
+
+@promise
+async def a_retired_id_is_dead_and_stays_so(world: StoreWorld) -> None:
+    store = await world.open()
+    other = replace(SESSION, id="b" * 32, user_id=ANN)
+    await store.save_session(replace(SESSION, user_id=ANN))
+    await store.save_session(other)
+    await store.put_state(STATE)
+    # An iterator: what is given is gone through once. And one that never had a row.
+    await store.retire_sessions(iter([SESSION.id, "c" * 32]), until=5000.0)
+    store = await world.open()
+    assert await store.load_session(SESSION.id) is None
+    assert await store.is_retired(SESSION.id)
+    assert await store.is_retired("c" * 32)
+    assert await store.take_state(STATE.state) is None
+    assert await store.sessions_of_user(ANN) == [other]
+    assert not await store.is_retired(other.id)
+    # A save that was under way when it was retired comes too late.
+    await store.save_session(SESSION)
+    assert await store.load_session(SESSION.id) is None
+
+
+@promise
+async def a_retirement_is_not_shortened_and_ends(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.retire_sessions([SESSION.id], until=5000.0)
+    await store.retire_sessions([SESSION.id], until=10.0)
+    await prune_nothing_but(store, now=4999.0)
+    assert await store.is_retired(SESSION.id)
+    await prune_nothing_but(store, now=5001.0)
+    assert not await store.is_retired(SESSION.id)
+
+
+@promise
+async def a_sign_in_replaces_the_session(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_session(SESSION)
+    await store.put_state(replace(STATE, state="other"))
+    new = SessionRecord(id="n" * 32, issued=1100.0, last_seen=1100.0, user_id=ANN)
+    await store.replace_session(SESSION.id, new, until=9000.0)
+    store = await world.open()
+    assert await store.load_session(SESSION.id) is None
+    assert await store.is_retired(SESSION.id)
+    assert await store.load_session(new.id) == new
+    assert await store.take_state("other") is None
+
+
+# -- sign-ins under way
+
+
+@promise
+async def a_state_is_taken_once(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.put_state(STATE)
+    await store.put_state(replace(STATE, state="another"))
+    assert await store.take_state("nobody's") is None
+    assert await store.take_state(STATE.state) == STATE
+    assert await store.take_state(STATE.state) is None
+    store = await world.open()
+    assert await store.take_state(STATE.state) is None
+    assert await store.take_state("another") == replace(STATE, state="another")
+
+
+# -- users and grants
+
+
+@promise
+async def a_grant_is_changed_only_by_who_knows_it(world: StoreWorld) -> None:
+    store = await world.open()
+    second = replace(GRANT, generation=2, access_token="ya29.b", refresh_token=None)
+    assert not await store.save_grant(ANN, second, replaces=1)
+    assert await store.load_grant(ANN) is None
+    assert await store.save_grant(ANN, GRANT, replaces=None)
+    assert not await store.save_grant(ANN, second, replaces=None)
+    assert not await store.save_grant(ANN, second, replaces=7)
+    assert await store.load_grant(ANN) == GRANT
+    assert await store.save_grant(ANN, second, replaces=1)
+    assert not await store.save_grant(ANN, replace(second, dead=True), replaces=1)
+    store = await world.open()
+    assert await store.load_grant(ANN) == second
+    assert await store.save_grant(ANN, replace(second, dead=True), replaces=2)
+    assert await store.load_grant(ANN) == replace(second, dead=True)
+    assert await store.load_grant(BOB) is None
+
+
+@promise
+async def a_deleted_user_leaves_nothing_but_others(world: StoreWorld) -> None:
+    store = await world.open()
+    for user_id in (ANN, BOB):
+        await store.save_user(replace(USER, id=user_id))
+        await store.save_grant(user_id, GRANT, replaces=None)
+        await store.mark_orphaned(user_id, 50.0)
+    await store.save_document(DOCUMENT)
+    await store.delete_user(ANN)
+    store = await world.open()
+    assert await store.load_user(ANN) is None
+    assert await store.load_grant(ANN) is None
+    assert await store.orphaned_users(1e12) == [BOB]
+    assert await store.load_document("file-1") == replace(DOCUMENT, proofs={BOB: DOCUMENT.proofs[BOB]})
+    assert await store.load_user(BOB) == replace(USER, id=BOB)
+    assert await store.load_grant(BOB) == GRANT
+
+
+@promise
+async def users_without_a_browser_are_known_by_since_when(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.mark_orphaned(ANN, 100.0)
+    await store.mark_orphaned(BOB, 200.0)
+    assert await store.orphaned_users(100.0) == []
+    assert await store.orphaned_users(150.0) == [ANN]
+    await store.mark_orphaned(ANN, 300.0)
+    store = await world.open()
+    assert await store.orphaned_users(250.0) == [BOB]
+    await store.mark_orphaned(BOB, None)
+    await store.mark_orphaned(BOB, None)
+    assert await store.orphaned_users(1e12) == [ANN]
+
+
+@promise
+async def a_session_of_a_user_ends_being_orphaned(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.mark_orphaned(ANN, 100.0)
+    await store.mark_orphaned(BOB, 100.0)
+    await store.save_session(replace(SESSION, user_id=ANN))
+    await store.replace_session("x" * 32, replace(SESSION, id="b" * 32, user_id=BOB), until=1.0)
+    assert await store.orphaned_users(1e12) == []
+
+
+@promise
+async def a_user_whose_last_session_expired_is_orphaned(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_user(USER)
+    await store.save_grant(BOB, GRANT, replaces=None)  # a sign-in that a crash cut short
+    await store.save_session(replace(SESSION, user_id=ANN))
+    await prune_nothing_but(store, now=10.0)
+    assert await store.orphaned_users(1e12) == [BOB]
+    await prune_nothing_but(store, now=20.0, sessions_idle_before=5000.0)
+    assert await store.orphaned_users(20.0) == [BOB]
+    assert sorted(await store.orphaned_users(20.5)) == [ANN, BOB]
+
+
+# -- the write journal
+
+
+@promise
+async def a_write_is_found_by_all_of_its_key(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.journal_begin(ENTRY)
+    for other in (
+        replace(KEY, session_id="b" * 32),
+        replace(KEY, connection="c2"),
+        replace(KEY, call_id="1"),
+        replace(KEY, digest="e" * 64),
+        replace(KEY, connection=KEY.connection + KEY.call_id, call_id=""),
+    ):
+        assert await store.journal_find(other) is None
+    assert await store.journal_find(KEY) == ENTRY
+
+
+@promise
+async def an_outcome_is_kept(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.journal_begin(ENTRY)
+    outcome = b'{"result":{"data":{"id":"\xc3\xbc"}}}' * 50_000
+    await store.journal_finish(KEY, outcome)
+    store = await world.open()
+    assert await store.journal_find(KEY) == replace(ENTRY, outcome=outcome)
+    # On the same socket a reused id is a new call: it begins anew.
+    again = replace(ENTRY, socket="w2", begun=1001.0)
+    await store.journal_begin(again)
+    assert await store.journal_find(KEY) == again
+    done = replace(ENTRY, outcome=b"x")
+    await store.journal_begin(done)
+    assert await store.journal_find(KEY) == done
+
+
+@promise
+async def an_outcome_of_nothing_makes_no_entry(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.journal_finish(KEY, b"x")
+    assert await store.journal_find(KEY) is None
+
+
+@promise
+async def a_write_that_was_not_sent_is_forgotten(world: StoreWorld) -> None:
+    store = await world.open()
+    other = replace(ENTRY, key=replace(KEY, call_id="2"))
+    await store.journal_begin(ENTRY)
+    await store.journal_begin(other)
+    await store.journal_forget(KEY)
+    await store.journal_forget(KEY)
+    store = await world.open()
+    assert await store.journal_find(KEY) is None
+    assert await store.journal_find(other.key) == other
+
+
+# -- documents
+
+
+@promise
+async def a_document_is_saved_over_with_its_proofs(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_document(DOCUMENT)
+    newer = replace(
+        DOCUMENT, version="8", google_version=2**53 + 1, file={}, as_of=1010.5, proofs={BOB: (5.0, 6.0)}
+    )
+    await store.save_document(newer)
+    store = await world.open()
+    assert await store.load_document("file-1") == newer
+    await store.save_document(replace(newer, proofs={}))
+    assert await store.load_document("file-1") == replace(newer, proofs={})
+
+
+@promise
+async def a_deleted_document_is_gone_with_its_proofs(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_document(DOCUMENT)
+    await store.save_document(replace(DOCUMENT, file_id="file-2"))
+    await store.delete_document("file-1")
+    await store.delete_document("file-1")
+    assert await store.load_document("file-1") is None
+    assert await store.load_document("file-2") == replace(DOCUMENT, file_id="file-2")
+    await store.save_document(replace(DOCUMENT, proofs={}))
+    assert await store.load_document("file-1") == replace(DOCUMENT, proofs={})
+
+
+@promise
+async def one_users_proofs_are_dropped_everywhere(world: StoreWorld) -> None:
+    store = await world.open()
+    second = replace(DOCUMENT, file_id="file-2")
+    await store.save_document(DOCUMENT)
+    await store.save_document(second)
+    await store.drop_proofs(ANN)
+    only_bob = {BOB: DOCUMENT.proofs[BOB]}
+    assert await store.load_document("file-1") == replace(DOCUMENT, proofs=only_bob)
+    assert await store.load_document("file-2") == replace(second, proofs=only_bob)
+
+
+# -- housekeeping
+
+
+@promise
+async def pruning_takes_what_has_expired_and_only_that(world: StoreWorld) -> None:
+    store = await world.open()
+    idle, old, good = (
+        SessionRecord("a" * 32, issued=500.0, last_seen=599.0),
+        SessionRecord("b" * 32, issued=99.0, last_seen=900.0),
+        SessionRecord("c" * 32, issued=100.0, last_seen=600.0),
+    )
+    for record in (idle, old, good):
+        await store.save_session(record)
+    past, due = replace(STATE, state="past", expires=999.0), replace(STATE, state="due", expires=1000.0)
+    await store.put_state(past)
+    await store.put_state(due)
+    stale, fresh = replace(ENTRY, begun=299.0), replace(ENTRY, key=replace(KEY, call_id="2"), begun=300.0)
+    await store.journal_begin(stale)
+    await store.journal_begin(fresh)
+    unwatched, watched = replace(DOCUMENT, as_of=399.0), replace(DOCUMENT, file_id="file-2", as_of=400.0)
+    await store.save_document(unwatched)
+    await store.save_document(watched)
+    await store.prune(
+        now=1000.0,
+        sessions_idle_before=600.0,
+        sessions_issued_before=100.0,
+        journal_before=300.0,
+        documents_before=400.0,
+    )
+    store = await world.open()
+    assert await store.load_session(idle.id) is None
+    assert await store.load_session(old.id) is None
+    assert await store.load_session(good.id) == good
+    assert await store.take_state("past") is None
+    assert await store.take_state("due") == due
+    assert await store.journal_find(stale.key) is None
+    assert await store.journal_find(fresh.key) == fresh
+    assert await store.load_document("file-1") is None
+    assert await store.load_document("file-2") == watched
+
+
+@promise
+async def pruning_gets_through_a_lot(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.retire_sessions([f"{number:032d}" for number in range(1203)], until=10.0)
+    await store.retire_sessions(["z" * 32], until=30.0)
+    await prune_nothing_but(store, now=20.0)
+    for number in (0, 499, 500, 501, 1202):
+        assert not await store.is_retired(f"{number:032d}")
+    assert await store.is_retired("z" * 32)
