@@ -24,7 +24,7 @@ from docsession.google.look import (
     shared_comment,
     view_of,
 )
-from docsession.journal import BeforeSend
+from docsession.interfaces import Sending
 from docsession.listings import Listings
 from docsession.times import rfc3339
 
@@ -87,7 +87,7 @@ class DriveCalls:
         cached, _ = await self._read(request, max_age=0.0, poll=True)
         return cached
 
-    async def write(self, request: DriveRequest, tab: Tab | None, before_send: BeforeSend) -> dict[str, Any]:
+    async def write(self, request: DriveRequest, tab: Tab | None, sending: Sending) -> dict[str, Any]:
         """As :meth:`read`. Writes to one file by one user are sent in the order they came."""
         needed = _NEEDED.get(request.method.id)
         if needed is not None:
@@ -95,7 +95,7 @@ class DriveCalls:
         async with self._in_turn(request.file_id):
             as_of = self._clock.seconds()
             try:
-                answer = await self._drive.call(self._account, request, before_send=before_send)
+                answer = await self._drive.call(self._account, request, sending=sending)
             except Exception:
                 # Whatever became of it, what is known of the file may be wrong now.
                 if request.file_id is not None:

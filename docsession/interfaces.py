@@ -18,7 +18,7 @@ from docsession.model import (
     User,
 )
 
-__all__ = ["Store", "Wire"]
+__all__ = ["Sending", "Store", "Wire"]
 
 
 class Wire(Protocol):
@@ -32,6 +32,16 @@ class Wire(Protocol):
 
     def unsent(self) -> int:
         """Bytes accepted for sending that the kernel has not taken yet."""
+
+
+class Sending(Protocol):
+    """Who must know when a write leaves, so that it is done once."""
+
+    async def about_to_send(self) -> None:
+        """Awaited right before each try. May raise Unavailable: then it must not be sent."""
+
+    async def not_done(self) -> None:
+        """Google said that it did not do it, or it never left; it will be tried again."""
 
 
 class Store(Protocol):

@@ -1,15 +1,15 @@
 """Writes done once, whatever sockets break and servers die around them.
 
-A write is journalled in the store at the moment before it is sent, never earlier: what dies
-before that was not done and is simply done when it is sent again; what dies after it is
-answered ``outcome_unknown``. While it runs here, a later socket of the same connection joins
+A write is journalled in the store at the moment before it is sent, never earlier, and taken
+out again while it waits for another try: what dies then was not done and is simply done when
+it is sent again; what dies after it left is answered ``outcome_unknown``. While it runs here, a later socket of the same connection joins
 it. On one socket a repeated id is another call, as JSON-RPC allows.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError
@@ -18,17 +18,14 @@ from twisted.logger import Logger
 
 from docsession import rpc
 from docsession.errors import DocsessionError, InternalError, OutcomeUnknown, Unavailable
-from docsession.interfaces import Store
+from docsession.interfaces import Sending, Store
 from docsession.model import JournalEntry, JournalKey
 from docsession.tasks import Flights
 
-__all__ = ["BeforeSend", "Journal", "Write", "digest"]
+__all__ = ["Journal", "Write", "digest"]
 
-BeforeSend = Callable[[], Awaitable[None]]
-"""Awaited right before a write goes out; journals it. May raise Unavailable: then don't send."""
-
-Write = Callable[[BeforeSend], Coroutine[Any, Any, bytes]]
-"""Does the write and returns the JSON of its result."""
+Write = Callable[[Sending], Coroutine[Any, Any, bytes]]
+"""Does the write, telling when it leaves, and returns the JSON of its result."""
 
 
 def digest(method: str, params: bytes) -> str:
@@ -73,26 +70,19 @@ class Journal:
         return await self._running.join(key, lambda: self._do(key, socket, write))
 
     async def _do(self, key: JournalKey, socket: str, write: Write) -> bytes:
-        begun = False
-
-        async def before_send() -> None:
-            nonlocal begun
-            if not begun:
-                await self._store.journal_begin(JournalEntry(key, socket, self._clock.seconds()))
-                begun = True
-
+        sending = _Journalled(self._store, JournalEntry(key, socket, self._clock.seconds()))
         self._sockets[key] = socket
         try:
             try:
-                outcome = rpc.result_outcome(await write(before_send))
+                outcome = rpc.result_outcome(await write(sending))
             except CancelledError:
                 raise  # stopping: the entry stays begun, which is the truth
             except DocsessionError as error:
                 outcome = rpc.error_outcome(error)
             except Exception:
                 self._log.failure("a write failed on a bug of ours")
-                outcome = rpc.error_outcome(OutcomeUnknown() if begun else InternalError())
-            if begun:
+                outcome = rpc.error_outcome(OutcomeUnknown() if sending.begun else InternalError())
+            if sending.begun:
                 await self._remember(key, outcome)
             return outcome
         finally:
@@ -104,3 +94,25 @@ class Journal:
         except Unavailable:
             # The page still gets its answer; only a page that comes back for it does not.
             self._log.warn("the outcome of a write could not be journalled: the store is away")
+
+
+class _Journalled:
+    """Keeps the entry of one write in step with whether it may have been sent."""
+
+    def __init__(self, store: Store, entry: JournalEntry) -> None:
+        self._store = store
+        self._entry = entry
+        self.begun = False
+
+    async def about_to_send(self) -> None:
+        if not self.begun:
+            await self._store.journal_begin(self._entry)
+            self.begun = True
+
+    async def not_done(self) -> None:
+        if self.begun:
+            try:
+                await self._store.journal_forget(self._entry.key)
+            except Unavailable:
+                return  # it stays begun: too careful, never wrong
+            self.begun = False

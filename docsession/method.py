@@ -130,7 +130,7 @@ class DriveEntry:
             key,
             socket=connection.socket_id,
             resumed=connection.resumed,
-            write=lambda before_send: _encoded(calls.write(request, connection, before_send)),
+            write=lambda sending: _encoded(calls.write(request, connection, sending)),
         )
 
 

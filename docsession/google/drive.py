@@ -8,7 +8,7 @@ outcome is unknown, and the caller is told so.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -29,6 +29,7 @@ from docsession.google.gate import Gate
 from docsession.google.grant import LiveGrant
 from docsession.google.http import GoogleHttp, NoAnswer, NotSent, Reply
 from docsession.google.refusals import Kind, Refusal, read
+from docsession.interfaces import Sending
 from docsession.tasks import delays, sleep
 
 __all__ = ["AccessRefused", "Account", "Drive"]
@@ -82,14 +83,14 @@ class Drive:
         request: DriveRequest,
         *,
         poll: bool = False,
-        before_send: Callable[[], Awaitable[None]] | None = None,
+        sending: Sending | None = None,
     ) -> dict[str, Any]:
         """Google's answer, decoded ({} where Google sends none).
 
         Raises any of the Google errors of :mod:`docsession.errors`.
         """
         try:
-            return await self.ask(account, request, poll=poll, before_send=before_send)
+            return await self.ask(account, request, poll=poll, sending=sending)
         except AccessRefused as refused:
             raise refused.refusal.error() from None
 
@@ -99,7 +100,7 @@ class Drive:
         request: DriveRequest,
         *,
         poll: bool = False,
-        before_send: Callable[[], Awaitable[None]] | None = None,
+        sending: Sending | None = None,
     ) -> dict[str, Any]:
         """As :meth:`call`, but a final refusal is raised as :class:`AccessRefused`."""
         writing = request.method.is_write
@@ -111,7 +112,7 @@ class Drive:
             pause = next(waits)
             try:
                 reply = await self._gate.run(
-                    account.id, partial(self._send, request, token, before_send), poll=poll
+                    account.id, partial(self._send, request, token, sending), poll=poll
                 )
             except NotSent as error:
                 self._count(request, "not_sent", error)
@@ -148,6 +149,8 @@ class Drive:
                 break
             if isinstance(failure, RateLimited) and not poll and pause > 10:
                 break
+            if sending is not None:
+                await sending.not_done()
             if pause:
                 await sleep(self._clock, pause)
         raise failure
@@ -168,11 +171,9 @@ class Drive:
         self._gate.pause(slowed, max(refusal.patience, pause))
         return refusal.error()
 
-    async def _send(
-        self, request: DriveRequest, token: str, before_send: Callable[[], Awaitable[None]] | None
-    ) -> Reply:
-        if before_send is not None:
-            await before_send()
+    async def _send(self, request: DriveRequest, token: str, sending: Sending | None) -> Reply:
+        if sending is not None:
+            await sending.about_to_send()
         url = f"{self._api}/drive/v3/{request.path}"
         if request.query:
             url = f"{url}?{urlencode(request.query)}"

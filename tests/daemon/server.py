@@ -1,0 +1,127 @@
+"""A whole daemon with its sandbox, as child processes on free ports, for tests on real sockets."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.daemon.children import Child, free_port, twistd
+
+DRIVE = "https://www.googleapis.com/auth/drive"
+
+
+class Server:
+    """The daemon, and the sandbox as a process of its own, so that either can be killed alone.
+
+    The daemon is configured as for a real Google project, with other endpoints: nothing in it
+    knows that its Google is a sandbox.
+    """
+
+    def __init__(self, directory: Path, *, toml: str = "", google: str = "", port: int | None = None) -> None:
+        self.directory = directory
+        self.port = port or free_port()
+        self.admin_port = free_port()
+        self.sandbox_port = free_port()
+        self.sandbox_url = f"http://127.0.0.1:{self.sandbox_port}"
+        listen = self.port if port is None else free_port()
+        self.listen_port = listen
+        (directory / "sandbox").mkdir()
+        (directory / "daemon").mkdir()
+        (directory / "secret").write_text("a secret of the project")
+        endpoints = "\n".join(
+            f'{name} = "{self.sandbox_url}{path}"'
+            for name, path in (
+                ("issuer", ""),
+                ("authorization", "/o/oauth2/v2/auth"),
+                ("token", "/token"),
+                ("revocation", "/revoke"),
+                ("certificates", "/oauth2/v1/certs"),
+                ("api", ""),
+            )
+        )
+        (directory / "docsession.toml").write_text(
+            f"""
+[server]
+listen = "tcp:{listen}:interface=127.0.0.1"
+admin_listen = "tcp:{self.admin_port}:interface=127.0.0.1"
+public_url = "{self.url}"
+demo = true
+[google]
+client_id = "the-project"
+client_secret_file = "secret"
+scopes = ["{DRIVE}"]
+{google}
+[google.endpoints]
+{endpoints}
+{toml}
+"""
+        )
+        self.sandbox = Child(
+            twistd(
+                "docsession-sandbox",
+                "--listen",
+                f"tcp:{self.sandbox_port}:interface=127.0.0.1",
+                "--state",
+                str(directory / "sandbox" / "world.json"),
+            ),
+            cwd=directory / "sandbox",
+            port=self.sandbox_port,
+        )
+        self.daemon = Child(
+            twistd("docsession", "--config", str(directory / "docsession.toml")),
+            cwd=directory / "daemon",
+            port=listen,
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "daemon" / "docsession-state" / "docsession.sqlite"
+
+    def __enter__(self) -> Server:
+        self.sandbox.start().wait_listening()
+        self.daemon.start().wait_listening()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.daemon.kill()
+        self.sandbox.kill()
+
+    def restart(self) -> None:
+        """``kill -9``, and start again."""
+        self.daemon.kill()
+        self.daemon.start().wait_listening()
+
+    # -- the sandbox, from outside
+
+    def control(self, method: str, path: str, body: Any = None, token: str | None = None) -> Any:
+        """A request to the sandbox; returns the decoded answer."""
+        request = urllib.request.Request(f"{self.sandbox_url}{path}", method=method)
+        request.add_header("Content-Type", "application/json")
+        if token is not None:
+            request.add_header("Authorization", f"Bearer {token}")
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(request, data, timeout=20) as answer:
+            content = answer.read()
+        return json.loads(content) if content.strip() else None
+
+    def as_person(self, email: str, method: str, path: str, body: Any = None) -> Any:
+        """A person does something at Google itself."""
+        token = self.control("POST", "/sandbox/token", {"email": email})
+        return self.control(method, path, body, token.get("token") or token["access_token"])
+
+    def file(self, name: str) -> str:
+        """The id of a seeded file."""
+        files = self.control("GET", "/sandbox/overview")["files"]
+        return str(next(file["id"] for file in files if file["name"] == name))
+
+    def comments(self, file_id: str) -> list[str]:
+        """What the comments of a file say, at Google."""
+        path = f"/drive/v3/files/{file_id}/comments?fields=comments(content)&pageSize=100"
+        found = self.as_person("ann@example.com", "GET", path)
+        return [comment["content"] for comment in found["comments"]]
