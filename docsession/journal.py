@@ -2,8 +2,9 @@
 
 A write is journalled in the store at the moment before it is sent, never earlier, and taken
 out again while it waits for another try: what dies then was not done and is simply done when
-it is sent again; what dies after it left is answered ``outcome_unknown``. While it runs here, a later socket of the same connection joins
-it. On one socket a repeated id is another call, as JSON-RPC allows.
+it is sent again; what dies after it left is answered ``outcome_unknown``. While it runs here,
+a later socket of the same connection joins it. On one socket a repeated id is another call, as
+JSON-RPC allows.
 """
 
 from __future__ import annotations
