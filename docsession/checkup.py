@@ -9,6 +9,7 @@ from typing import Any
 from twisted.application import strports
 from twisted.internet import task
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
@@ -20,6 +21,9 @@ from docsession.keys import fingerprint
 
 __all__ = ["check", "run_and_exit"]
 
+# What a part that does not work raises; anything else is a bug of ours.
+EXPECTED = (ConfigError, DocsessionError, CannotListenError, NotSent, NoAnswer, OSError, ValueError)
+
 
 async def check(environment: Environment, say: Callable[[str], None]) -> bool:
     """Try all; one line each. True when the daemon could start."""
@@ -30,7 +34,7 @@ async def check(environment: Environment, say: Callable[[str], None]) -> bool:
         nonlocal good
         try:
             say(f"ok      {what}: {await work()}")
-        except (ConfigError, DocsessionError, NotSent, NoAnswer, OSError, ValueError) as error:
+        except EXPECTED as error:
             good = False
             say(f"FAILED  {what}: {' '.join(str(error).split())}")
 

@@ -84,7 +84,10 @@ def configured(options: Options) -> tuple[Config, Secrets]:
 
 def fail(reactor: Any, line: str) -> None:
     """End the process with one line and exit code 1; ``reactor.stop()`` alone would exit 0."""
-    sys.stderr.write(f"docsession: {line}\n")
-    sys.stderr.flush()
+    # Not sys.stderr: twistd has made that a part of the log by now.
+    plain = sys.__stderr__
+    if plain is not None:
+        plain.write(f"docsession: {line}\n")
+        plain.flush()
     reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
     reactor.callLater(0, reactor.stop)

@@ -181,7 +181,7 @@ class Pages:
         parts = await self._health()
         ready = all(state == "ok" for state in parts.values())
         answer: dict[str, Any] = {"status": "ok" if ready else "unavailable"}
-        if b"verbose" in request.args:
+        if b"verbose" in request.uri.partition(b"?")[2].split(b"&"):
             answer["parts"] = dict(parts)
         return json(request, 200 if ready else 503, answer)
 
