@@ -3,7 +3,7 @@
 import { connect } from "/client/docsession.js";
 
 import { DocumentPanel } from "./demo_document.js";
-import { $, announce, avatar, explain } from "./demo_dom.js";
+import { $, announce, avatar, explain, keepTimes } from "./demo_dom.js";
 import { Files } from "./demo_files.js";
 import { Freshness } from "./demo_freshness.js";
 import { Tabs } from "./demo_tabs.js";
@@ -22,11 +22,13 @@ const STATUS = {
   closed: "Disconnected: connect again",
 };
 const OUT = {
+  __proto__: null, // names that every object has are no names here
   signed_out: "You are signed out.",
   revoked: "Google says that the permission was taken back. Sign in to give it again.",
   expired: "Your session has expired. Please sign in again.",
 };
 const SIGN_IN_ERRORS = {
+  __proto__: null,
   access_denied: "You did not allow it, so nobody is signed in.",
   state_mismatch: "That sign-in was not begun in this browser. Please try again.",
   expired: "That sign-in took too long. Please try again.",
@@ -196,4 +198,5 @@ if (sandbox && /^https?:/.test(sandbox)) {
   $("hero-sandbox").hidden = false;
 }
 
-showStatus(session.detail.status ? session.detail : { status: session.status, degraded: null });
+showStatus(session.detail);
+setInterval(keepTimes, 10_000);

@@ -107,13 +107,14 @@ export class Discussion {
 /** Who said what when. Only text is shown, never somebody else's HTML. */
 function remark({ author, createdTime, content, action }, isResolved = false) {
   const name = author?.displayName ?? "Somebody";
-  const deed = { resolve: "resolved this", reopen: "reopened this" }[action];
+  const tag = isResolved && h("span.tag", icon("check"), "resolved");
+  const deed = { __proto__: null, resolve: "resolved this", reopen: "reopened this" }[action];
   return h(
     "div.remark",
     avatar(name, author?.photoLink),
     h(
       "div.remark-text",
-      h("p.remark-head", h("strong", name), " ", time(createdTime), isResolved && h("span.tag", icon("check"), "resolved")),
+      h("p.remark-head", h("strong", name), " ", time(createdTime), tag),
       content && h("p.remark-content", content),
       deed && h("p.quiet-text", deed),
     ),

@@ -5,6 +5,7 @@ import { Discussion } from "./demo_discussion.js";
 import { Preview } from "./demo_preview.js";
 
 const VIAS = {
+  __proto__: null, // names that every object has are no names here
   poll: ["found by looking", "The server asked Google and found it."],
   push: ["Google called", "Google told the server that something changed."],
   peer: ["another person here", "Somebody wrote it through this server; Google was not asked."],
@@ -12,6 +13,7 @@ const VIAS = {
   self: ["you, just now", "Written by this page."],
 };
 const WORDS = {
+  __proto__: null,
   name: "name",
   modifiedTime: null, // it goes with everything else
   version: null,
@@ -22,7 +24,8 @@ const WORDS = {
   lastModifyingUser: null,
   mimeType: "type",
 };
-const KEPT = 6;
+const DEEDS = { __proto__: null, resolve: "resolved a comment", reopen: "reopened a comment" };
+const KEPT = 6; // lines of what has just happened
 
 const list = (words) => new Intl.ListFormat("en").format(words);
 
@@ -158,14 +161,21 @@ export class DocumentPanel {
       h("span", { title: "Google's number of this version" }, `version ${version}`),
     );
     parts.trashed.hidden = file?.trashed !== true;
-    const google = typeof file?.webViewLink === "string" && file.webViewLink.startsWith("http");
-    parts.actions.replaceChildren(
-      ...(google
-        ? [h("a.quiet", { href: file.webViewLink, target: "_blank", rel: "noopener noreferrer" }, icon("open"), "Open in Google")]
-        : []),
-      ...(isGoogles ? [] : [h("a.quiet", { href: parts.preview.address, download: file?.name ?? "" }, icon("load"), "Download")]),
-    );
+    parts.actions.replaceChildren(...this.#links(file, isGoogles));
     parts.preview.show(file);
+  }
+
+  #links(file, isGoogles) {
+    const links = [];
+    if (/^https?:/.test(file?.webViewLink)) {
+      const props = { href: file.webViewLink, target: "_blank", rel: "noopener noreferrer" };
+      links.push(h("a.quiet", props, icon("open"), "Open in Google"));
+    }
+    if (!isGoogles) {
+      const props = { href: this.#parts.preview.address, download: file?.name ?? "" };
+      links.push(h("a.quiet", props, icon("load"), "Download"));
+    }
+    return links;
   }
 
   #changed(event) {
@@ -173,21 +183,18 @@ export class DocumentPanel {
     const seen = Date.now() - Date.parse(event.seen_at);
     // Two clocks: what cannot be is not said.
     this.#latency = event.via !== "return" && seen >= 0 && seen < 60_000 ? seen : null;
-    const who = event.file?.lastModifyingUser?.displayName;
+    const who = event.via === "self" ? null : event.file?.lastModifyingUser?.displayName;
     if (event.changed.includes("name")) flash(this.#parts.title);
     flash(this.#parts.meta);
-    this.#note([h("strong", words), " changed", who && event.via !== "self" ? ` by ${who}` : ""], event.via, this.#latency);
+    this.#note([h("strong", words), " changed", who ? ` by ${who}` : ""], event.via, this.#latency);
     announce(`${event.file?.name}: ${words} changed`);
   }
 
   #commented({ comment, via }) {
-    const who = comment.author?.displayName ?? "Somebody";
-    const reply = comment.replies?.at(-1);
-    const what = comment.deleted
-      ? ["A comment was deleted"]
-      : reply && !reply.deleted
-        ? [h("strong", reply.author?.displayName ?? "Somebody"), reply.action ? ` marked a comment: ${reply.action}` : " replied to a comment"]
-        : [h("strong", who), " commented"];
+    const reply = comment.replies?.findLast((one) => !one.deleted);
+    const who = (reply ?? comment).author?.displayName ?? "Somebody";
+    const deed = reply ? (DEEDS[reply.action] ?? "replied to a comment") : "commented";
+    const what = comment.deleted ? ["A comment was deleted"] : [h("strong", who), ` ${deed}`];
     this.#note(what, via);
     this.#parts.discussion.flash(comment.id);
     announce(what.map((part) => part.textContent ?? part).join(""));
@@ -226,7 +233,7 @@ export class DocumentPanel {
       h(
         "div.nothing.big",
         icon("gone"),
-        h("p", explain(error)),
+        h("p", explain(error, this.#watch.active)),
         h("p.actions", h("a.quiet", { href: "#" }, icon("back"), "Back"),
           h("button.quiet", { type: "button", onclick: again }, icon("again"), "Try again")),
       ),

@@ -45,8 +45,8 @@ const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const STEPS = [["second", 60], ["minute", 60], ["hour", 24], ["day", 30], ["month", 12], ["year", Infinity]];
 
 /** "3 minutes ago"; empty for what is no time. */
-export function ago(moment) {
-  let value = (Date.now() - new Date(moment).getTime()) / 1000;
+export function ago(moment, now = Date.now()) {
+  let value = (now - new Date(moment).getTime()) / 1000;
   if (!Number.isFinite(value)) return "";
   if (Math.abs(value) < 10) return "just now";
   for (const [unit, size] of STEPS) {
@@ -63,9 +63,10 @@ export function time(moment) {
   return h("time", { dateTime: date.toISOString(), title: date.toLocaleString() }, ago(date));
 }
 
-setInterval(() => {
+/** To be called now and then: every <time> on the page says what is true now. */
+export function keepTimes() {
   for (const element of document.querySelectorAll("time[datetime]")) element.textContent = ago(element.dateTime);
-}, 10_000);
+}
 
 // --- people --------------------------------------------------------------------------------------
 
@@ -124,6 +125,7 @@ export function bytes(size) {
 // --- errors --------------------------------------------------------------------------------------
 
 const REASONS = {
+  __proto__: null, // names that every object has are no names here
   not_signed_in: "You are signed out.",
   scope_missing: "You have not allowed this. Sign out and in again to be asked once more.",
   forbidden: "You are not allowed to do this here.",
@@ -138,8 +140,9 @@ const REASONS = {
   closed: "This page is disconnected.",
 };
 
-/** A sentence for a person. */
-export function explain(error) {
+/** A sentence for a person; with `byItself`, of something that is tried again without their doing. */
+export function explain(error, byItself = false) {
   const sentence = REASONS[error?.name] ?? `That did not work: ${error?.message ?? "nobody knows why"}`;
+  if (byItself) return `${sentence} This page tries again by itself.`;
   return error?.retryAfter ? `${sentence} Try again in ${Math.ceil(error.retryAfter)} s.` : sentence;
 }

@@ -157,11 +157,12 @@ export class Files {
     this.#list = null;
     this.#rows.clear();
     const searching = $("search").value.trim() !== "";
+    const empty = "Nothing here yet. What you add in Drive appears by itself.";
     $("files-body").replaceChildren(
       h(
         "div.nothing",
         icon(searching ? "search" : "folder"),
-        h("p", searching ? "No file has a name like this." : "Nothing here yet. What you add in Drive appears by itself."),
+        h("p", searching ? "No file has a name like this." : empty),
       ),
     );
   }
@@ -171,7 +172,7 @@ export class Files {
       h(
         "div.nothing",
         icon("gone"),
-        h("p", explain(error)),
+        h("p", explain(error, this.#watch.active)),
         h("button.quiet", { type: "button", onclick: () => this.#again() }, icon("again"), "Try again"),
       ),
     );

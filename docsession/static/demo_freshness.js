@@ -2,7 +2,7 @@
 
 const ASK_EVERY = 4000; // ms; asks our own server, never Google
 
-const span = (ms) => (ms < 1500 ? "1 s" : ms < 90_000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60_000)} min`);
+const span = (ms) => (ms < 90_000 ? `${Math.max(1, Math.round(ms / 1000))} s` : `${Math.round(ms / 60_000)} min`);
 
 export class Freshness {
   #session;
@@ -21,14 +21,17 @@ export class Freshness {
 
   get text() {
     const parts = [];
+    const isLive = this.#session.status === "live";
     const looked = this.#looked();
     const late = this.#session.detail.degraded;
-    if (this.#session.status !== "live") parts.push("What you see is what was last known");
-    if (looked !== null) parts.push(`Looked at Google ${span(Date.now() - looked)} ago`);
-    if (late) parts.push(late.reason === "store_unavailable" ? "looking less often, nothing can be saved" : "Google is slow, looking less often");
-    else if (looked !== null && this.#session.status === "live") parts.push(this.#next());
+    if (!isLive) parts.push("What you see is what was last known");
+    if (looked === null) parts.push("Google has not answered yet");
+    else parts.push(`Looked at Google ${span(Date.now() - looked)} ago`);
+    if (late?.reason === "store_unavailable") parts.push("looking less often, nothing can be saved");
+    else if (late) parts.push("Google is slow, looking less often");
+    else if (looked !== null && isLive) parts.push(this.#next());
     if (this.#panel.latency !== null) parts.push(`last change here after ${this.#panel.latency} ms`);
-    if (this.#roundTrip !== null && this.#session.status === "live") parts.push(`server answers in ${this.#roundTrip} ms`);
+    if (this.#roundTrip !== null && isLive) parts.push(`server answers in ${this.#roundTrip} ms`);
     return parts.join(" · ");
   }
 

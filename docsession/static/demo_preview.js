@@ -58,11 +58,12 @@ export class Preview {
       const text = await response.text();
       if (signal.aborted) return;
       const cut = text.length > LARGEST_TEXT ? `${text.slice(0, LARGEST_TEXT)}\n…` : text;
-      if (text) this.#body.replaceChildren(h("pre", { tabIndex: 0, "aria-label": "Text of the file" }, cut.replace(/^\ufeff/, "")));
-      else this.#body.replaceChildren(h("p.quiet-text", "There is no text in it yet."));
-    } catch (error) {
+      const props = { tabIndex: 0, "aria-label": "Text of the file" };
+      if (text) this.#body.replaceChildren(h("pre", props, cut.replace(/^\ufeff/, "")));
+      else this.#say("There is no text in it yet.");
+    } catch {
       if (signal.aborted) return;
-      this.#body.replaceChildren(h("p.quiet-text", "The preview could not be loaded."));
+      this.#say("The preview could not be loaded.");
     }
     this.element.removeAttribute("aria-busy");
   }
@@ -70,7 +71,11 @@ export class Preview {
   #picture(version) {
     const image = h("img", { alt: "The picture", src: `${this.address}?v=${encodeURIComponent(version ?? "")}` });
     image.addEventListener("load", () => this.#body.replaceChildren(image));
-    image.addEventListener("error", () => this.#body.replaceChildren(h("p.quiet-text", "The picture could not be loaded.")));
+    image.addEventListener("error", () => this.#say("The picture could not be loaded."));
     this.element.hidden = false;
+  }
+
+  #say(sentence) {
+    this.#body.replaceChildren(h("p.quiet-text", sentence));
   }
 }

@@ -641,7 +641,8 @@ export class Session extends EventTarget {
     const doc = this.#docs.get(params.fileId);
     switch (method) {
       case "document.changed":
-        if (doc?.version === undefined || params.version === doc.version || !isObject(params.file)) return;
+        if (doc?.version === undefined || params.version === doc.version) return;
+        if (typeof params.version !== "string" || !isObject(params.file)) return;
         doc.version = params.version;
         doc.file = params.file;
         doc.asOf = params.seen_at ?? doc.asOf;
@@ -668,10 +669,11 @@ export class Session extends EventTarget {
         return;
       case "session.degraded":
       case "session.recovered": {
-        const bad = method === "session.degraded";
-        this.#degraded = bad ? { reason: String(params.reason), retryAfter: seconds(params.retry_after) || null } : null;
+        const isBad = method === "session.degraded";
+        const { reason, retry_after: retryAfter } = params;
+        this.#degraded = isBad ? { reason: String(reason), retryAfter: seconds(retryAfter) || null } : null;
         this.#tell(this.#status, this.#detail);
-        return this.#dispatch(bad ? "degraded" : "recovered", this.#degraded);
+        return this.#dispatch(isBad ? "degraded" : "recovered", this.#degraded);
       }
       case "server.draining": {
         const wait = 1000 * seconds(params.reconnect_after);
@@ -719,7 +721,8 @@ export class Session extends EventTarget {
     const done = (error, answer) => {
       item.asking = false;
       const isDocument = item instanceof Doc;
-      if (!error && !(isObject(answer) && typeof (isDocument ? answer.fileId : answer.listing) === "string")) {
+      const marks = isDocument ? ["fileId", "version"] : ["listing"];
+      if (!error && !marks.every((name) => typeof answer?.[name] === "string")) {
         error = failure(-32603, "bad_answer", "the server answered something else");
       }
       if (error && !isDocument && !item.watch.active) {
