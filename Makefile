@@ -6,7 +6,7 @@ ENVSTAMP := $(VENV)/.installed
 DEVSTAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test lint types check docs clean drive-table
+.PHONY: help venv run bench test lint types check docs clean drive-table
 
 help:            ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -35,6 +35,9 @@ tests/strangers/node_modules: tests/strangers/package.json
 test: $(DEVSTAMP) tests/strangers/node_modules  ## every test: pytest, and the unit tests under trial too
 	$(BIN)/python -m pytest
 	$(BIN)/trial --temp-directory=.trial tests.unit
+
+bench: $(DEVSTAMP) ## the main job: 200 people, 2,000 files, 100 browsers, cuts and a kill; about two minutes
+	$(BIN)/python -m benchmarks.main_job --json bench-main-job.json
 
 lint: $(DEVSTAMP)  ## ruff
 	$(BIN)/ruff check .

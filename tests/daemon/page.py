@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Callable
 from html import unescape
 from typing import Any
 from urllib.parse import urljoin
@@ -84,6 +85,7 @@ class Page:
         self._news = asyncio.Event()
         self._reading = asyncio.create_task(self._read())
         self.close_code: int | None = None
+        self.on_event: Callable[[dict[str, Any]], None] | None = None
 
     async def _read(self) -> None:
         async for message in self.socket:
@@ -91,6 +93,8 @@ class Page:
             for one in decoded if isinstance(decoded, list) else [decoded]:
                 if "method" in one:
                     self.events.append(one)
+                    if self.on_event is not None:
+                        self.on_event(one)
                 elif one["id"] in self._answers and not self._answers[one["id"]].done():
                     self._answers[one["id"]].set_result(one)
             self._news.set()
@@ -139,6 +143,12 @@ class Page:
         await asyncio.wait_for(self._reading, PATIENCE)
         assert self.close_code is not None
         return self.close_code
+
+    def abort(self) -> None:
+        """Cut the socket, without a close frame."""
+        connection = self.socket._response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
 
     async def close(self) -> None:
         await self.socket.close()

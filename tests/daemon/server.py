@@ -19,7 +19,15 @@ class Server:
     knows that its Google is a sandbox.
     """
 
-    def __init__(self, directory: Path, *, toml: str = "", google: str = "", port: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        toml: str = "",
+        google: str = "",
+        port: int | None = None,
+        seed: dict[str, Any] | None = None,
+    ) -> None:
         self.directory = directory
         self.port = port or free_port()
         self.admin_port = free_port()
@@ -58,13 +66,17 @@ scopes = ["{DRIVE}"]
 {toml}
 """
         )
+        if seed is None:
+            world = ["--state", str(directory / "sandbox" / "world.json")]
+        else:
+            (directory / "seed.json").write_text(json.dumps(seed))
+            world = ["--seed", str(directory / "seed.json")]
         self.sandbox = Child(
             twistd(
                 "docsession-sandbox",
                 "--listen",
                 f"tcp:{self.sandbox_port}:interface=127.0.0.1",
-                "--state",
-                str(directory / "sandbox" / "world.json"),
+                *world,
             ),
             cwd=directory / "sandbox",
             port=self.sandbox_port,

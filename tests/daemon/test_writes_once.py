@@ -125,7 +125,7 @@ def test_a_cut_socket_leaves_the_write_running_and_the_next_socket_joins_it(serv
         fault(server, match={"method": WRITE}, times=1, delay=1.0)
         call = await page.send(WRITE, "w1", **write)
         await until(lambda: journalled(server), "it is journalled")
-        page.socket._response.connection.transport.abort()  # type: ignore[union-attr]
+        page.abort()
         again = await browser.tab(page.opened["connection"])
         answer = await again.call(WRITE, call, **write)
         assert answer["data"]["content"] == "once"
