@@ -52,14 +52,17 @@ def methods(resource: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
-    document = json.loads(SOURCE.read_text())
-    table = {
+def table_of(document: dict[str, Any]) -> dict[str, Any]:
+    """The table of a discovery document."""
+    return {
         "revision": document["revision"],
         "methods": dict(sorted(methods(document).items())),
         "schemas": {name: shape(schema) for name, schema in sorted(document["schemas"].items())},
     }
-    TARGET.write_text(json.dumps(table, indent=1) + "\n")
+
+
+def main() -> None:
+    TARGET.write_text(json.dumps(table_of(json.loads(SOURCE.read_text())), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -62,12 +62,14 @@ class Sandbox:
         self.grants = Grants(clock, rng, self.world.people)
         self.keys = Keys(clock)
         self.calls, self.faults, self.quota = Calls(clock), Faults(), Quota(clock)
+        self._encoded_world = b""
+        self.world.on_change.append(self._world_changed)
+        self.grants.on_change.append(self._keep)
+        self.keys.on_change.append(self._keep)
         if world is not None:
             self.restore(world)
         else:
             seed.sow(self.world, example(clock.seconds()))
-        for part in (self.world, self.grants, self.keys):
-            part.on_change.append(self._changed)
 
     def resource(self) -> IResource:
         """Everything that is served."""
@@ -110,7 +112,10 @@ class Sandbox:
             except ValueError as error:
                 raise StateError(f"{self.state_path} is no state of a sandbox: {error}") from None
         self._keeping = True
-        self._changed()
+        try:
+            self._keep()
+        except OSError as error:
+            raise StateError(f"{self.state_path} cannot be written: {error.strerror}") from None
 
     def stop(self) -> None:
         """Stop keeping. Nothing is left to write: every change was written as it happened."""
@@ -123,7 +128,7 @@ class Sandbox:
         return parts | {"grants": self.grants.to_json(), "keys": self.keys.to_json()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Become what :meth:`dump` gave, or what a seed says. Raises ValueError, and then nothing changed."""
+        """Become what :meth:`dump` gave, or what a seed says. Raises ValueError, then nothing changed."""
         world = {name: part for name, part in state.items() if name not in ("grants", "keys")}
         grants, keys = state.get("grants"), state.get("keys")
         # Tried on spare ones first, so that what is wrong in one part leaves the others alone.
@@ -140,16 +145,23 @@ class Sandbox:
                 self.keys.load_json(keys)
         finally:
             self._keeping = keeping
-        self._changed()
+        self._world_changed()
 
-    def _changed(self) -> None:
+    def _world_changed(self) -> None:
+        self._encoded_world = b""
+        self._keep()
+
+    def _keep(self) -> None:
         if not self._keeping or self.state_path is None:
             return
+        # A world may be large, and tokens change more often than it does.
+        self._encoded_world = self._encoded_world or msgspec.json.encode(self.world.kept())
+        rest = msgspec.json.encode({"grants": self.grants.to_json(), "keys": self.keys.to_json()})
         # Not synced to the disk: it is to survive the end of this process, not of the machine.
         temporary = self.state_path.with_name(self.state_path.name + ".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(self.dump()))
+            file.writelines((memoryview(self._encoded_world)[:-1], b",", memoryview(rest)[1:]))
         temporary.replace(self.state_path)
 
 
@@ -186,7 +198,7 @@ class _Front(Resource):
             return b""
         if path.startswith("/sandbox"):
             origin = request.getHeader("Origin")
-            if origin is not None and origin != self._origin:
+            if origin not in (None, self._origin, f"http://{request.getHeader('Host')}"):
                 return _refuse(request, "This Origin is not the sandbox's.")
             return self._page_or_control(path).render(request)
         if path.startswith(("/drive/", "/upload/", "/batch/")):

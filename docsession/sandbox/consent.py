@@ -117,7 +117,9 @@ class ConsentPage(Element):
 
     loader = _CONSENT_PAGE
 
-    def __init__(self, asked: AuthorizationRequest, people: Sequence[tuple[Person, int]], complaint: str) -> None:
+    def __init__(
+        self, asked: AuthorizationRequest, people: Sequence[tuple[Person, int]], complaint: str
+    ) -> None:
         super().__init__()
         self._asked = asked
         self._people = people

@@ -100,15 +100,14 @@ def _belongs(asked: DriveRequest, file: File, owner: str) -> bool:
     """Whether a file's changes go into this log at all."""
     if owner != asked.person.email:
         return file.drive_id == owner
-    if asked.params.get("spaces", "drive") != "drive" or not file.parent:
+    if "drive" not in asked.params.get("spaces", "drive").split(",") or not file.parent:
         return False
     if asked.params.get("restrictToMyDrive"):
         return asked.world.owner_of(file) is asked.person
     if not file.drive_id:
         return True
     # A member's own log tells of what they used in a shared drive; the rest is in the drive's.
-    used = asked.person.email in file.views or asked.person.permission_id in file.permissions
-    return bool(asked.params.get("includeItemsFromAllDrives")) and used
+    return bool(asked.params.get("includeItemsFromAllDrives")) and asked.world.used(file, asked.person)
 
 
 def _drive_change(asked: DriveRequest, entry: Entry, mask: Mask) -> dict[str, Any] | None:

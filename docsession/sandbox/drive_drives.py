@@ -65,8 +65,9 @@ def _create(asked: DriveRequest) -> Result:
 
 def _update(asked: DriveRequest) -> Result:
     drive, body = _drive(asked, "organizer"), asked.body
+    root = asked.world.files[drive.id]
     if body.get("name"):
-        drive.name = body["name"]
+        drive.name = root.name = body["name"]
     if body.get("colorRgb"):
         drive.color = body["colorRgb"]
     if body.get("themeId"):
@@ -74,8 +75,8 @@ def _update(asked: DriveRequest) -> Result:
     for name, value in (body.get("restrictions") or {}).items():
         if isinstance(value, bool):
             drive.restrictions[name] = value
-    members = asked.world.files[drive.id].permissions.values()
-    asked.world.drive_changed(drive, [member.email for member in members if member.email])
+    members = [each.email for each in root.permissions.values() if each.email]
+    asked.world.drive_changed(drive, members)
     return _shown(asked, drive)
 
 

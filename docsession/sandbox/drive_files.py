@@ -70,16 +70,17 @@ def _generate_ids(asked: DriveRequest) -> Result:
 
 def _list(asked: DriveRequest) -> Result:
     belongs = _corpus(asked)
-    if asked.params.get("spaces", "drive") not in ("drive", "appDataFolder", "photos"):
+    spaces = set(asked.params.get("spaces", "drive").split(","))
+    if not spaces <= {"drive", "appDataFolder", "photos"}:
         raise invalid("spaces")
     wanted = query.parse(asked.params["q"]) if asked.params.get("q") else None
     found: list[File] = []
-    if asked.params.get("spaces", "drive") == "drive":
+    if "drive" in spaces:
         now = asked.world.now()
         for file in asked.world.files.values():
-            if not (file.parent and belongs(file) and asked.world.sharing.role(asked.person, file, now)):
+            if not (file.parent and belongs(file) and asked.app_sees(file)):
                 continue
-            if not (asked.app_sees(file) and _is_listed(asked, file, now)):
+            if not asked.world.sharing.lists(asked.person, file, now):
                 continue
             if wanted is None or wanted.matches(query.Seen(asked.world, file, asked.person)):
                 found.append(file)
@@ -92,11 +93,6 @@ def _list(asked: DriveRequest) -> Result:
         "files": [show_file(file, asked.viewer, mask) for file in files],
     }
     return answer | ({"nextPageToken": token} if token else {})
-
-
-def _is_listed(asked: DriveRequest, file: File, now: str) -> bool:
-    """Members find all that is in a shared drive; elsewhere what comes with a link alone is not listed."""
-    return asked.world.sharing.lists(asked.person, file, now)
 
 
 def _corpus(asked: DriveRequest) -> Callable[[File], bool]:
@@ -124,7 +120,7 @@ def _corpus(asked: DriveRequest) -> Callable[[File], bool]:
         return lambda file: any(each.allow_file_discovery for each in file.permissions.values())
     if corpora != "user":
         raise invalid("corpora")
-    return lambda file: not file.drive_id or (all_drives and asked.person.email in file.views)
+    return lambda file: not file.drive_id or (all_drives and asked.world.used(file, asked.person))
 
 
 SERVED: Mapping[str, Serve] = {

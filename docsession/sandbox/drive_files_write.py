@@ -198,9 +198,9 @@ def _update(asked: DriveRequest) -> Result:
     if _write_common(asked, file) or "modifiedTime" in asked.body:
         asked.world.touch(file, asked.person, modified=modified)
     if _write_own(asked, file):
-        asked.world.touch(file)
+        asked.world.touch_for(file, asked.person)
     if target is not None and target.id != file.parent:
-        asked.world.move(file, target)
+        asked.world.move(file, target, asked.person)
     return show_file(file, asked.viewer, asked.mask)
 
 

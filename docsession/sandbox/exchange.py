@@ -11,7 +11,6 @@ from typing import cast
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from twisted.web.server import GzipEncoderFactory, Request
 
@@ -64,8 +63,6 @@ def send(request: IRequest, answer: Answer) -> bytes:
 
 class Exchange:
     """The one door through which every answer of Google's side goes."""
-
-    _log = Logger()
 
     def __init__(self, clock: IReactorTime, calls: Calls, faults: Faults, quota: Quota) -> None:
         self._clock = clock

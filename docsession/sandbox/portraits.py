@@ -8,6 +8,7 @@ __all__ = ["colour_of", "initials", "portrait"]
 
 _FILLS = ("#7b3f98", "#0b6e6e", "#b3261e", "#1f5fa8", "#7a5200", "#3c6e1f")
 
+
 def initials(name: str) -> str:
     """The first letters of the first and the last word."""
     parts = name.split()

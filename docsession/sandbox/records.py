@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Annotated
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 __all__ = [
     "DOCUMENT",
@@ -23,6 +24,7 @@ __all__ = [
     "Person",
     "Reply",
     "Revision",
+    "RoleName",
     "SharedDrive",
     "View",
     "is_binary",
@@ -37,6 +39,10 @@ SPREADSHEET = EDITOR_PREFIX + "spreadsheet"
 PRESENTATION = EDITOR_PREFIX + "presentation"
 FOLDER = EDITOR_PREFIX + "folder"
 SHORTCUT = EDITOR_PREFIX + "shortcut"
+
+
+RoleName = Annotated[str, Meta(pattern=r"\A(owner|organizer|fileOrganizer|writer|commenter|reader)\Z")]
+"""A role, checked where records are read from outside."""
 
 
 def rfc3339(seconds: float) -> str:
@@ -77,7 +83,7 @@ class Permission(Struct, omit_defaults=True):
     id: str
     type: str
     """``user``, ``domain`` or ``anyone``."""
-    role: str
+    role: RoleName
     email: str = ""
     domain: str = ""
     allow_file_discovery: bool = False

@@ -24,6 +24,7 @@ from docsession.sandbox.records import (
     Permission,
     Person,
     Reply,
+    RoleName,
     is_binary,
     is_editor,
     parse_time,
@@ -79,7 +80,7 @@ class SeedDrive(Struct, forbid_unknown_fields=True, kw_only=True):
     """A shared drive: roles by email; the first organizer makes it."""
 
     name: str
-    members: dict[str, str]
+    members: dict[str, RoleName]
 
 
 class SeedFile(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -94,7 +95,7 @@ class SeedFile(Struct, forbid_unknown_fields=True, kw_only=True):
     text: str = ""
     content: bytes = b""
     """In JSON: base64. Instead of ``text``."""
-    shared: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, RoleName] = field(default_factory=dict)
     """Roles by email; ``anyone`` is whoever has the link."""
     comments: list[SeedComment] = field(default_factory=list)
     modified: str = ""

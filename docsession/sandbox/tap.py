@@ -93,7 +93,8 @@ def listening_address(listen: str, *, allow_remote: bool) -> tuple[str, int]:
         raise SystemExit(f"--listen: {listen} is not a TCP endpoint such as {DEFAULT_LISTEN}")
     if not allow_remote and not _is_loopback(host):
         raise SystemExit(f"--listen: {listen} is not loopback only; --allow-remote if that is meant")
-    return host or "127.0.0.1", int(found["port"])
+    # Who listens on all addresses is still called by this one from here.
+    return "127.0.0.1" if host in ("", "0.0.0.0", "::") else host, int(found["port"])  # noqa: S104
 
 
 def _is_loopback(host: str) -> bool:

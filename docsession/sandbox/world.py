@@ -8,18 +8,17 @@ change, write the logs, and call ``on_change``, so that nothing is forgotten by 
 from __future__ import annotations
 
 import string
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
 from random import Random
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
-from docsession.sandbox.changelog import ChangeLog, KeptLog, drive_key
+from docsession.sandbox.changelog import ChangeLog, drive_key
+from docsession.sandbox.identity import person_of, root_id_of
+from docsession.sandbox.kept import KeptPerson, KeptWorld, read
 from docsession.sandbox.records import (
     FOLDER,
     File,
@@ -37,31 +36,6 @@ __all__ = ["Person", "World"]
 
 _ID_LETTERS = string.ascii_letters + string.digits + "-_"
 _MOST_REVISIONS = 100
-
-
-class KeptPerson(Struct):
-    """A person as kept: the rest follows from the address."""
-
-    email: str
-    name: str
-
-
-class Kept(Struct):
-    """A world as kept."""
-
-    people: list[KeptPerson]
-    roots: dict[str, str]
-    files: list[File]
-    drives: list[SharedDrive]
-    log: KeptLog
-
-
-def _digits_for(purpose: str, email: str, length: int) -> str:
-    return str(int.from_bytes(sha256(f"{purpose}/{email}".encode()).digest()))[:length]
-
-
-def _letters_for(purpose: str, name: str, length: int) -> str:
-    return urlsafe_b64encode(sha256(f"{purpose}/{name}".encode()).digest()).decode()[:length]
 
 
 class World:
@@ -98,22 +72,11 @@ class World:
 
     def add_person(self, email: str, display_name: str) -> Person:
         """Somebody new, with an empty My Drive. The same address gets the same ids everywhere."""
-        given, _, family = display_name.partition(" ")
-        permission_id = _digits_for("permission", email, 20)
-        person = Person(
-            email=email,
-            sub=_digits_for("sub", email, 21),
-            display_name=display_name,
-            permission_id=permission_id,
-            given_name=given,
-            family_name=family,
-            picture=f"{self.base_url}/sandbox/pictures/{permission_id}.svg",
-        )
+        person = person_of(email, display_name, self.base_url)
         self.people[email] = person
         if email not in self.roots:
-            root_id = "0A" + _letters_for("root", email, 17)
-            root = File(root_id, "My Drive", FOLDER, self.now(), self.now(), email)
-            root.permissions[permission_id] = Permission(permission_id, "user", "owner", email)
+            root = File(root_id_of(email), "My Drive", FOLDER, self.now(), self.now(), email)
+            root.permissions[person.permission_id] = Permission(person.permission_id, "user", "owner", email)
             self.roots[email] = root.id
             self.insert(root)
         return person
@@ -178,13 +141,17 @@ class World:
         """What this person has to do with this file, to write in."""
         return file.views.setdefault(person.email, View())
 
-    def look_at(self, file: File, person: Person, *, noisy: bool = True) -> None:
-        """The person opens the file: its version moves, and perhaps their own log; nothing else."""
+    def touch_for(self, file: File, person: Person, *, noisy: bool = True) -> None:
+        """Something changed that only this person can see: the version moves, and their own log."""
         file.version += 1
-        self.view(file, person).viewed = self.now()
         if noisy:
             self.log.enter_for(person.email, file.id, self.now())
         self.changed()
+
+    def look_at(self, file: File, person: Person, *, noisy: bool = True) -> None:
+        """The person opens the file. At Google that shows in their own log more often than not."""
+        self.view(file, person).viewed = self.now()
+        self.touch_for(file, person, noisy=noisy)
 
     def write_content(self, file: File, content: bytes, by: Person, *, modified: str = "") -> None:
         """Other content, as a new revision."""
@@ -210,25 +177,36 @@ class World:
 
         As at Google, what lies in a folder gets no entries of its own.
         """
-        before = self._who_lists(file)
+        before = self._who_hears(file)
         yield
         self.sharing.forget()
-        self._tell_removed(file, before - self._who_lists(file))
+        self._tell_removed(file, before - self._who_hears(file))
         self.touch(file)
 
-    def move(self, file: File, parent: File) -> None:
-        """Put the file, and what is in it, into another folder."""
+    def move(self, file: File, parent: File, by: Person) -> None:
+        """Put the file, and what is in it, into another folder.
+
+        What comes into a shared drive belongs to it; what leaves one belongs to who took it out.
+        """
         with self.resharing(file):
             self.children[file.parent].discard(file.id)
             self.children.setdefault(parent.id, set()).add(file.id)
             file.parent = parent.id
+            if file.drive_id == parent.drive_id:
+                return
             for moved in [file, *self.below(file)]:
                 moved.drive_id = parent.drive_id
+                owner = next((key for key, each in moved.permissions.items() if each.role == "owner"), "")
+                moved.permissions.pop(owner, None)
+                if not moved.drive_id:
+                    moved.permissions[by.permission_id] = Permission(
+                        by.permission_id, "user", "owner", by.email
+                    )
 
     def remove(self, doomed: Iterable[File]) -> None:
         """Delete files for good, with all that is in them."""
         gone = {each.id: each for file in doomed for each in [file, *self.below(file)]}
-        watchers = {file_id: self._who_lists(file) for file_id, file in gone.items()}
+        watchers = {file_id: self._who_hears(file) for file_id, file in gone.items()}
         for file_id, file in gone.items():
             self.files.pop(file_id, None)
             self.children.pop(file_id, None)
@@ -265,9 +243,18 @@ class World:
             self.log.enter_for(owner, drive_key(drive.id), self.now())
         self.changed()
 
-    def _who_lists(self, file: File) -> set[str]:
+    def used(self, file: File, person: Person) -> bool:
+        """Whether somebody had to do with a file: only then is one in a shared drive in their own log."""
+        return person.email in file.views or person.permission_id in file.permissions
+
+    def _who_hears(self, file: File) -> set[str]:
+        """In whose own logs the file is."""
         now = self.now()
-        return {email for email, person in self.people.items() if self.sharing.lists(person, file, now)}
+        return {
+            email
+            for email, person in self.people.items()
+            if self.sharing.lists(person, file, now) and (not file.drive_id or self.used(file, person))
+        }
 
     def _tell_removed(self, file: File, emails: Iterable[str]) -> None:
         for email in sorted(emails):
@@ -279,9 +266,9 @@ class World:
         """The whole world, as plain data."""
         return msgspec.to_builtins(self.kept())  # type: ignore[no-any-return]
 
-    def kept(self) -> Kept:
+    def kept(self) -> KeptWorld:
         """The whole world, as msgspec encodes it."""
-        return Kept(
+        return KeptWorld(
             people=[KeptPerson(each.email, each.display_name) for each in self.people.values()],
             roots=self.roots,
             files=list(self.files.values()),
@@ -290,8 +277,8 @@ class World:
         )
 
     def load_json(self, state: Mapping[str, Any]) -> None:
-        """Become what :meth:`to_json` gave. Raises msgspec.ValidationError, and then nothing changed."""
-        kept = msgspec.convert(state, Kept)
+        """Become what :meth:`to_json` gave. Raises ValueError, and then nothing changed."""
+        kept = read(state)
         for old in (self.people, self.files, self.drives, self.roots, self.children):
             old.clear()
         self.roots.update(kept.roots)
