@@ -6,7 +6,7 @@ ENVSTAMP := $(VENV)/.installed
 DEVSTAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run bench test lint types check docs clean drive-table
+.PHONY: help venv run bench test lint types check docs clean drive-table layout
 
 help:            ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -51,8 +51,12 @@ docs: $(DEVSTAMP)  ## README and docs are valid reStructuredText
 
 check: lint types docs  ## all that is not a test
 
-drive-table: $(DEVSTAMP)  ## make docsession/google/drive_v3.json anew from Google's discovery document
+drive-table: $(DEVSTAMP)  ## make the tables of Drive methods anew from Google's discovery document
 	$(BIN)/python scripts/make_drive_table.py
+	$(BIN)/python scripts/make_sandbox_table.py
+
+layout: $(DEVSTAMP) ## write the layout in docs/architecture.rst anew from the modules' first sentences
+	$(BIN)/python scripts/make_layout.py
 
 clean:           ## remove what was made here
 	rm -rf $(VENV) .trial* _trial_temp* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/strangers/node_modules

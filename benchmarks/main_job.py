@@ -112,6 +112,13 @@ class LiveTab:
             self.live.clear()
             await asyncio.sleep(random.uniform(0, 0.5))
 
+    async def stop(self) -> None:
+        """Leave for good."""
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+        if self.page is not None:
+            await self.page.close()
+
     def _event(self, event: dict[str, Any]) -> None:
         if event["method"] == "document.changed":
             self._learn(event["params"]["fileId"], event["params"])
@@ -265,9 +272,7 @@ async def main_job(server: Server, seeded: dict[str, Any], *, seconds: float) ->
     calls = await asyncio.to_thread(server.control, "GET", "/sandbox/calls")
     tally.calls = {name: entry["calls"] for name, entry in calls["by_method"].items()}
     tally.units = calls["total"]["units"]
-    for tab in tabs:
-        tab.running.cancel()
-    await asyncio.gather(*(tab.running for tab in tabs), return_exceptions=True)
+    await asyncio.gather(*(tab.stop() for tab in tabs))
     for browser in browsers:
         await browser.http.close()
     tally.duplicates = await asyncio.to_thread(duplicates, server)

@@ -149,7 +149,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; 1 when the table is not this")
     options = parser.parse_args(arguments)
     document = options.document.read_text("utf-8") if options.document else shipped_document()
-    text = text_of(table_of(json.loads(document)))
+    table = table_of(json.loads(document))
+    text = text_of(table)
+    if options.check and options.document is None:
+        committed = json.loads(TABLE.read_text("utf-8"))["revision"]
+        if table["revision"] != committed:
+            print(f"the installed document is of {table['revision']}, the table of {committed}: not compared")
+            return 0
     if not options.check:
         TABLE.write_text(text, "utf-8")
         print(f"wrote {TABLE.name}, {len(text)} bytes")

@@ -57,7 +57,7 @@ export interface User {
   readonly id: string;
   readonly email: string;
   readonly name: string;
-  readonly picture: string | null;
+  readonly picture: string;
   readonly scopes: readonly string[];
 }
 

@@ -152,7 +152,7 @@ class Page:
 
     async def close(self) -> None:
         await self.socket.close()
-        await self._reading
+        await asyncio.gather(self._reading, return_exceptions=True)
 
 
 async def until(condition: Any, what: str) -> Any:

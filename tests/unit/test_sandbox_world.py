@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -509,7 +511,9 @@ class KeepingTests(Tests):
         self.assertEqual(again.sandbox.world.people, self.google.sandbox.world.people)
 
     def kept(self) -> Driver:
-        self.path = Path(self.mktemp())
+        directory = Path(tempfile.mkdtemp(prefix="docsession-test-"))
+        self.addCleanup(shutil.rmtree, directory)
+        self.path = directory / "world.json"
         google = Driver(SEED, state_path=self.path)
         google.sandbox.start()
         return google
@@ -600,6 +604,15 @@ class DoorTests(Tests):
             self.assertEqual((answer.status, answer.json["error"]["name"]), (400, "bad_request"))
         channels = self.google.ask("POST", "/sandbox/channels", who=None, body={"do": "drop"})
         self.assertEqual(channels.status, 501)
+
+    def test_nobody_edits_what_they_may_only_read(self) -> None:
+        read_me, private = self.google.id_of("Read me"), self.google.id_of("Private")
+        for file, status in ((read_me, 403), (private, 404), ("nothing", 404)):
+            body = {"email": BOB, "file": file, "text": "x"}
+            self.assertEqual(self.google.ask("POST", "/sandbox/edit", who=None, body=body).status, status)
+        self.assertEqual(self.google.sandbox.world.files[read_me].content, b"")
+        folder = {"email": ANN, "file": self.google.id_of("Folder"), "text": "x"}
+        self.assertEqual(self.google.ask("POST", "/sandbox/edit", who=None, body=folder).status, 400)
 
     def test_tokens_and_grants(self) -> None:
         made = self.google.ask(
