@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from docsession.errors import ConfigError
+from docsession.origins import exact_origin, is_loopback, origin_of, site_of, split
 
 __all__ = [
     "Config",
@@ -28,13 +29,16 @@ __all__ = [
     "Polling",
     "Server",
     "Sessions",
+    "is_loopback",
     "load",
+    "origin_of",
     "parse",
     "sandboxed",
 ]
 
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+# TOML knows inf and nan; both have an upper bound, so that they are refused.
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=10**9)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**50)]
 
 DRIVE_SCOPE = "https://www.googleapis.com/auth/drive"
 SANDBOX_CLIENT_ID = "docsession-sandbox"
@@ -231,6 +235,8 @@ def parse(text: str) -> Config:
 
 def sandboxed(config: Config, base_url: str) -> Config:
     """The same configuration, with the sandbox as its Google."""
+    if exact_origin("--sandbox-url", base_url).scheme != "http":
+        raise ConfigError(f"--sandbox-url: {base_url!r} must be http")
     if not is_loopback(urlsplit(config.server.public_url).hostname or ""):
         raise ConfigError("--sandbox: server.public_url is not a loopback address; a sandbox stays at home")
     if config.google.client_id and config.google.client_id != SANDBOX_CLIENT_ID:
@@ -249,11 +255,15 @@ def sandboxed(config: Config, base_url: str) -> Config:
 
 def check(config: Config) -> None:
     """What types alone cannot say. Raises :class:`ConfigError`."""
-    public = _origin_only("server.public_url", config.server.public_url)
+    public = exact_origin("server.public_url", config.server.public_url)
     if public.scheme == "http" and not is_loopback(public.hostname or ""):
         raise ConfigError("server.public_url: http is accepted on a loopback host only; use https")
     for number, origin in enumerate(config.server.allowed_origins):
-        _origin_only(f"server.allowed_origins[{number}]", origin)
+        where = f"server.allowed_origins[{number}]"
+        if site_of(exact_origin(where, origin)) != site_of(public):
+            raise ConfigError(
+                f"{where}: {origin!r} is another site than server.public_url; browsers send it no cookie"
+            )
     for number, proxy in enumerate(config.server.trusted_proxies):
         try:
             ipaddress.ip_network(proxy)
@@ -262,9 +272,10 @@ def check(config: Config) -> None:
                 f"server.trusted_proxies[{number}]: {proxy!r} is no address or network"
             ) from None
     for name in GoogleEndpoints.__struct_fields__:
-        url = urlsplit(getattr(config.google.endpoints, name))
+        where = f"google.endpoints.{name}"
+        url = split(where, getattr(config.google.endpoints, name))
         if url.scheme != "https" and not is_loopback(url.hostname or ""):
-            raise ConfigError(f"google.endpoints.{name}: must be https")
+            raise ConfigError(f"{where}: must be https")
     if config.sessions.idle > config.sessions.absolute:
         raise ConfigError("sessions.idle: longer than sessions.absolute")
     if config.limits.heartbeat <= config.limits.ping_every:
@@ -279,40 +290,6 @@ def check_startable(config: Config, secrets: Secrets) -> None:
         raise ConfigError("google.scopes: missing; the example configuration says what each costs")
     if not secrets.client_secret:
         raise ConfigError("google.client_secret_file: missing; name a file, or set DOCSESSION_CLIENT_SECRET")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or literal address can only be this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def origin_of(url: str) -> str:
-    """``scheme://host[:port]`` as a browser would write it in an ``Origin`` header."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    port = "" if parts.port in (None, default) else f":{parts.port}"
-    return f"{parts.scheme}://{host}{port}"
-
-
-def _origin_only(where: str, url: str) -> Any:
-    try:
-        parts = urlsplit(url)
-        canonical = origin_of(url)
-    except ValueError:
-        raise ConfigError(f"{where}: {url!r} is not a URL") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or url != canonical:
-        wanted = (
-            f"; did you mean {canonical!r}?" if parts.scheme in ("http", "https") and parts.hostname else ""
-        )
-        raise ConfigError(f"{where}: {url!r} is not an exact origin (scheme://host[:port]){wanted}")
-    return parts
 
 
 def _refuse_unknown(table: Mapping[str, Any], section: type[Section], where: str) -> None:
@@ -334,6 +311,9 @@ def _secret(where: str, file: str | None, variable: str, base: Path, environ: Ma
         raise ConfigError(f"{where}: also in the environment as {variable}; use one of them")
     path = base / file
     try:
-        return path.read_text(encoding="utf-8").strip()
+        secret = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{where}: {path} cannot be read: {error}") from None
+    if not secret:
+        raise ConfigError(f"{where}: {path} is empty")
+    return secret

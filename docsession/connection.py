@@ -6,12 +6,14 @@ It decodes, limits, dispatches and encodes. What a method does is the catalogue'
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from docsession import rpc
 from docsession.config import Limits
@@ -51,6 +53,30 @@ class Method(Protocol):
         """Do it; returns an outcome (see :func:`docsession.rpc.result_outcome`)."""
 
 
+class _Unread:
+    """How many bytes of events the page has not read yet.
+
+    The wire knows only how much it holds back in all. Answers are in that too, and a page that
+    is still reading a large answer it asked for is not slow to read its events.
+    """
+
+    def __init__(self) -> None:
+        self._sent = 0
+        self._events: deque[tuple[int, int]] = deque()  # where each ends in the stream, its length
+        self._bytes = 0
+
+    def add(self, length: int, *, event: bool) -> None:
+        self._sent += length
+        if event:
+            self._events.append((self._sent, length))
+            self._bytes += length
+
+    def bytes(self, held_back: int) -> int:
+        while self._events and self._events[0][0] <= self._sent - held_back:
+            self._bytes -= self._events.popleft()[1]
+        return self._bytes
+
+
 class Connection:
     """Serves one socket. Its ``name`` is the tab's and outlives it; nothing else does."""
 
@@ -86,6 +112,8 @@ class Connection:
         self._rate = Rate(limits.calls_per_second, limits.calls_burst, clock.seconds())
         self._patience = Rate(1.0, _PATIENCE, clock.seconds())
         self._in_flight = 0
+        self._unread = _Unread()
+        self._being_opened = False
         self._over = False
         self._opening = clock.callLater(limits.open_within, self._not_opened)
 
@@ -121,10 +149,13 @@ class Connection:
         """Send an encoded event; the same bytes go to everybody who gets the same."""
         if self._over:
             return
-        if self._wire.unsent() + len(payload) > self._limits.unsent_notification_bytes:
+        unread = self._unread.bytes(self._wire.unsent())
+        # One event alone may be larger than that: a live listing's is as large as the listing.
+        if unread and unread + len(payload) > self._limits.unsent_notification_bytes:
             # It comes back with the versions it has and is told what it missed.
             self.close(CloseCode.SLOW_CONSUMER, "reading too slowly")
             return
+        self._unread.add(len(payload), event=True)
         self._wire.send(payload)
 
     def close(self, code: CloseCode, reason: str) -> None:
@@ -170,8 +201,13 @@ class Connection:
 
         def done(result: Any) -> None:
             self._running.discard(running)
+            if isinstance(result, Failure) and not result.check(CancelledError):
+                self._log.failure("answering failed on a bug of ours", failure=result)
+                self.close(CloseCode.OUR_FAULT, "something went wrong here; it has been logged")
 
         running.addBoth(done)
+        if self._over:  # closed by what it did itself, before there was anything to cancel
+            running.cancel()
 
     async def _answer_one(self, call: rpc.Call | rpc.Refused) -> None:
         answer = await self._answer(call)
@@ -188,22 +224,38 @@ class Connection:
                 one.addErrback(lambda _: None)
                 one.cancel()
             raise
-        said = [answer for answer in answers if answer is not None]
+        said = self._that_fit(calls, answers)
         if said:
             self._send_answer(rpc.batch(said))
+
+    def _that_fit(self, calls: list[rpc.Call | rpc.Refused], answers: list[bytes | None]) -> list[bytes]:
+        """A batch's answers; from where they are too large for one message, the error instead."""
+        limit = room = self._limits.answer_bytes
+        said: list[bytes] = []
+        for call, answer in zip(calls, answers, strict=True):
+            if answer is None or call.id is None:
+                continue
+            if len(answer) > room:
+                answer = rpc.answer(call.id, rpc.error_outcome(TooLarge(limit)))
+            room -= len(answer)
+            said.append(answer)
+        return said
 
     def _send_answer(self, payload: bytes) -> None:
         if self._over:
             return
-        if self._wire.unsent() + len(payload) > self._limits.unsent_answer_bytes + self._limits.answer_bytes:
+        if self._wire.unsent() > self._limits.unsent_answer_bytes:
             self.close(CloseCode.SLOW_CONSUMER, "reading too slowly")
             return
+        self._unread.add(len(payload), event=False)
         self._wire.send(payload)
 
     async def _answer(self, call: rpc.Call | rpc.Refused) -> bytes | None:
+        if self._over:
+            return None  # an earlier call of the same batch ended it
         if isinstance(call, rpc.Refused):
             self._count_refusal()
-            return rpc.answer(call.id, rpc.error_outcome(call.error))
+            return None if call.id is None else rpc.answer(call.id, rpc.error_outcome(call.error))
         started = self._clock.seconds()
         said = "ok"
         try:
@@ -225,7 +277,7 @@ class Connection:
         wait = self._rate.take(self._clock.seconds())
         if wait:
             self._count_refusal()
-            raise RateLimited("too many calls at once", retry_after=max(wait, 0.1))
+            raise RateLimited("too many calls at once", retry_after=wait)
         if self._in_flight >= self._limits.calls_in_flight:
             self._count_refusal()
             raise TooMany("calls in flight", self._limits.calls_in_flight)
@@ -237,13 +289,16 @@ class Connection:
                 raise SessionNotOpen
             if method.needs_user:
                 _ = self.user
-        elif self.browser is not None:
+        elif self.browser is not None or self._being_opened:
             raise InvalidRequest("this session is open already")
         self._in_flight += 1
+        self._being_opened |= method.before_open
         try:
             return await method.call(self, call)
         finally:
             self._in_flight -= 1
+            if method.before_open:
+                self._being_opened = False
 
     def _count_refusal(self) -> None:
         if self._patience.take(self._clock.seconds()):

@@ -7,6 +7,7 @@ package makes up a code. A :class:`DocsessionError` may be raised anywhere; the 
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -57,6 +58,11 @@ class DocsessionError(Exception):
         """Seconds after which another try makes sense, where that is known."""
         value = self.data.get("retry_after")
         return None if value is None else float(value)
+
+
+def _soon(seconds: float) -> float:
+    """Tenths of a second, and never too early."""
+    return max(1, math.ceil(seconds * 10)) / 10
 
 
 # --- JSON-RPC's own -------------------------------------------------------------------------
@@ -142,14 +148,14 @@ class RateLimited(DocsessionError):
     name, code, http_status = "rate_limited", 1007, 429
 
     def __init__(self, message: str, *, retry_after: float) -> None:
-        super().__init__(message, retry_after=round(retry_after, 1))
+        super().__init__(message, retry_after=_soon(retry_after))
 
 
 class GoogleUnavailable(DocsessionError):
     name, code, http_status = "google_unavailable", 1008, 502
 
     def __init__(self, message: str = "Google does not answer", *, retry_after: float) -> None:
-        super().__init__(message, retry_after=round(retry_after, 1))
+        super().__init__(message, retry_after=_soon(retry_after))
 
 
 class GoogleRejected(DocsessionError):

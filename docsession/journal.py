@@ -10,6 +10,7 @@ JSON-RPC allows.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -18,12 +19,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from docsession import rpc
-from docsession.errors import DocsessionError, InternalError, OutcomeUnknown, Unavailable
+from docsession.errors import DocsessionError, InternalError, OutcomeUnknown, TooMany, Unavailable
 from docsession.interfaces import Sending, Store
 from docsession.model import JournalEntry, JournalKey
 from docsession.tasks import Flights
 
 __all__ = ["Journal", "Write", "digest"]
+
+# Writes outlive their sockets, so what a socket may have in flight does not bound them. This is
+# what all sockets of one browser session may have together.
+MOST_UNDER_WAY = 1024
 
 Write = Callable[[Sending], Coroutine[Any, Any, bytes]]
 """Does the write, telling when it leaves, and returns the JSON of its result."""
@@ -44,11 +49,12 @@ class Journal:
         self._clock = clock
         # Not abandoned when the socket goes: a write under way is finished and remembered.
         self._running: Flights[bytes] = Flights(abandon=False)
-        self._sockets: dict[JournalKey, str] = {}
+        self._under_way: dict[JournalKey, _Journalled] = {}
+        self._of_session: Counter[str] = Counter()
 
     def __len__(self) -> int:
         """Writes under way."""
-        return len(self._sockets)
+        return self._of_session.total()
 
     async def run(self, key: JournalKey, *, socket: str, resumed: bool, write: Write) -> bytes:
         """The outcome (result or error part of an answer) of this call, done at most once.
@@ -56,23 +62,26 @@ class Journal:
         Raises:
             OutcomeUnknown: it was sent by a server that did not live to hear the answer.
             Unavailable: the store is away, so it was not sent.
+            TooMany: this browser session has too many under way.
         """
-        if self._sockets.get(key, socket) == socket:
-            if resumed:
-                entry = await self._store.journal_find(key)
-                if entry is not None and entry.socket != socket:
-                    if entry.outcome is None and key not in self._running:
-                        raise OutcomeUnknown
-                    if entry.outcome is not None:
-                        return entry.outcome
-            elif key in self._sockets:
-                # The same id twice on one socket: another call, so a flight of its own.
-                self._running.forget(key)
+        if resumed and key not in self._under_way:
+            entry = await self._store.journal_find(key)
+            if entry is not None and entry.socket != socket:
+                if entry.outcome is None:
+                    raise OutcomeUnknown
+                return entry.outcome
+        running = self._under_way.get(key)
+        if running is None or running.socket == socket:
+            if self._of_session[key.session_id] >= MOST_UNDER_WAY:
+                raise TooMany("writes under way", MOST_UNDER_WAY)
+            # The same id twice on one socket is another call, so a flight of its own.
+            self._running.forget(key)
         return await self._running.join(key, lambda: self._do(key, socket, write))
 
     async def _do(self, key: JournalKey, socket: str, write: Write) -> bytes:
         sending = _Journalled(self._store, JournalEntry(key, socket, self._clock.seconds()))
-        self._sockets[key] = socket
+        self._under_way[key] = sending
+        self._of_session[key.session_id] += 1
         try:
             try:
                 outcome = rpc.result_outcome(await write(sending))
@@ -87,7 +96,11 @@ class Journal:
                 await self._remember(key, outcome)
             return outcome
         finally:
-            self._sockets.pop(key, None)
+            if self._under_way.get(key) is sending:
+                del self._under_way[key]
+            self._of_session[key.session_id] -= 1
+            if not self._of_session[key.session_id]:
+                del self._of_session[key.session_id]
 
     async def _remember(self, key: JournalKey, outcome: bytes) -> None:
         try:
@@ -104,6 +117,11 @@ class _Journalled:
         self._store = store
         self._entry = entry
         self.begun = False
+
+    @property
+    def socket(self) -> str:
+        """Which socket's call it is."""
+        return self._entry.socket
 
     async def about_to_send(self) -> None:
         if not self.begun:

@@ -86,12 +86,14 @@ class Entry:
         *,
         before_open: bool = False,
         needs_user: bool = True,
+        like: DriveMethod | None = None,
     ) -> None:
         self.name = name
         self.params = params
         self.summary = summary
         self.before_open = before_open
         self.needs_user = needs_user
+        self.like = like  # the method of Drive's whose params it takes, where it has none of its own
         self._handler = handler
 
     async def call(self, connection: Connection, call: rpc.Call) -> bytes:

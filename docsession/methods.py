@@ -97,7 +97,13 @@ class Catalogue:
             Entry("documents.watch", WatchParams, self._watch, "Be told of every change to a document."),
             Entry("documents.unwatch", UnwatchParams, self._unwatch, "No longer be told."),
             Entry("documents.watching", NoParams, self._watching, "What this tab watches."),
-            Entry("listings.watch", dict[str, Any], self._watch_listing, "A live drive.files.list."),
+            Entry(
+                "listings.watch",
+                dict[str, Any],
+                self._watch_listing,
+                "A live drive.files.list.",
+                like=self._list_method,
+            ),
             Entry("listings.unwatch", UnwatchListingParams, self._unwatch_listing, "End a live listing."),
         ]
         # What the policy switches off is still found, and refused by name.
@@ -138,7 +144,10 @@ class Catalogue:
     async def _sign_out(self, connection: Connection, params: SignOutParams) -> Any:
         if connection.browser is not None:
             await self._directory.sign_out(
-                connection.browser, everywhere=params.everywhere, disconnect=params.disconnect
+                connection.browser,
+                everywhere=params.everywhere,
+                disconnect=params.disconnect,
+                asking=connection,
             )
         return {}
 
@@ -166,7 +175,7 @@ class Catalogue:
         return describe(self.methods)
 
     async def _watch(self, connection: Connection, params: WatchParams) -> Any:
-        if self._documents.count(connection) >= self._limits.watches_per_connection:
+        if self._documents.count(connection, beside=params.file_id) >= self._limits.watches_per_connection:
             raise TooMany("watches", self._limits.watches_per_connection)
         return await self._documents.watch(
             connection,

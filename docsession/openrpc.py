@@ -43,15 +43,15 @@ def _method(entry: Method) -> dict[str, Any]:
         described |= {"summary": entry.summary, "params": _drive_params(entry.method)}
         described["result"]["schema"] |= {"required": ["data", "as_of", "source"]}
     elif isinstance(entry, Entry):
-        described |= {"summary": entry.summary, "params": _own_params(entry.params)}
+        described |= {"summary": entry.summary, "params": _own_params(entry)}
     return described
 
 
-def _own_params(params: type[Any]) -> list[dict[str, Any]]:
-    if not issubclass(params, msgspec.Struct):
-        return []
-    schema = msgspec.json.schema(params)
-    definition = schema["$defs"][params.__name__] if "$defs" in schema else schema
+def _own_params(entry: Entry) -> list[dict[str, Any]]:
+    if entry.like is not None:
+        return _drive_params(entry.like)
+    schema = msgspec.json.schema(entry.params)
+    definition = schema["$defs"][entry.params.__name__]
     required = set(definition.get("required", ()))
     return [
         {"name": name, "required": name in required, "schema": value}

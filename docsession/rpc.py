@@ -32,7 +32,7 @@ T = TypeVar("T")
 _BLANK = b" \t\r\n"
 _MAX_ID = 256
 _PATH = re.compile(r"\A(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?\Z", re.DOTALL)
-_FIELD = re.compile(r"(?:unknown|missing required) field `([^`]*)`")
+_FIELD = re.compile(r"(?:unknown|missing required) field `(.*)`\Z", re.DOTALL)
 
 _encoder = msgspec.json.Encoder()
 encode = _encoder.encode
@@ -48,9 +48,10 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """What was no valid request, and the error to answer it with."""
+    """What was no valid call, and the error to answer it with; a notification (``id`` None)
+    is never answered."""
 
-    id: bytes
+    id: bytes | None
     error: DocsessionError
 
 
@@ -63,6 +64,7 @@ class _Envelope(msgspec.Struct):
 
 _envelope = msgspec.json.Decoder(_Envelope)
 _messages = msgspec.json.Decoder(list[msgspec.Raw])
+_anything = msgspec.json.Decoder(msgspec.Raw)
 
 
 def parse(payload: bytes, *, most: int) -> tuple[list[Call | Refused], bool]:
@@ -71,28 +73,24 @@ def parse(payload: bytes, *, most: int) -> tuple[list[Call | Refused], bool]:
     What cannot be read at all is one :class:`Refused` with id null, and no batch.
     """
     try:
+        payload.decode()  # strings are kept as they came, so nobody looks at their bytes again
         if not payload.lstrip(_BLANK).startswith(b"["):
             return [_one(msgspec.Raw(payload))], False
         messages = _messages.decode(payload)
+        if not messages:
+            return [Refused(b"null", InvalidRequest("an empty batch"))], False
+        if len(messages) > most:
+            return [Refused(b"null", InvalidRequest(f"a batch of more than {most}"))], False
+        return [_one(message) for message in messages], True
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return [Refused(b"null", ParseError("this is not JSON"))], False
-    if not messages:
-        return [Refused(b"null", InvalidRequest("an empty batch"))], False
-    if len(messages) > most:
-        return [Refused(b"null", InvalidRequest(f"a batch of more than {most}"))], False
-    calls: list[Call | Refused] = []
-    for message in messages:
-        try:
-            calls.append(_one(message))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            calls.append(Refused(b"null", ParseError("this is not JSON")))
-    return calls, True
 
 
 def _one(message: msgspec.Raw) -> Call | Refused:
     try:
         envelope = _envelope.decode(message)
     except msgspec.ValidationError:
+        _anything.decode(message)  # it gave up at the first byte: what follows may not be JSON
         return Refused(b"null", InvalidRequest("a request is a JSON object"))
     call_id = bytes(envelope.id)
     if call_id and (call_id[:1] not in b'"-0123456789' or len(call_id) > _MAX_ID):
@@ -103,8 +101,10 @@ def _one(message: msgspec.Raw) -> Call | Refused:
     if not isinstance(envelope.method, str):
         return Refused(shown, InvalidRequest('"method" must be a string'))
     params = bytes(envelope.params)
+    if params.startswith(b"["):
+        return Refused(call_id or None, InvalidParams("params are given by name, in an object"))
     if not params.startswith(b"{"):
-        return Refused(shown, InvalidParams("params are given by name, in an object"))
+        return Refused(shown, InvalidRequest('"params" must be an object'))
     return Call(envelope.method, msgspec.Raw(params), call_id or None)
 
 

@@ -74,10 +74,14 @@ class Schedule(Service):
 
     def _tick(self) -> None:
         now = self._clock.seconds()
+        # Taken out first: what a start makes due at once waits for the next tick, or one thing
+        # that is always due would hold up everything.
+        due = []
         while self._heap and self._heap[0][0] <= now:
-            when, _, what = heapq.heappop(self._heap)
+            due.append(heapq.heappop(self._heap))
+        for when, _, what in due:
             if self._due.get(what) != when:
-                continue
+                continue  # moved or dropped
             del self._due[what]
             try:
                 self._start(what)

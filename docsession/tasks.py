@@ -12,6 +12,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from docsession.errors import DocsessionError
+
 __all__ = ["Flights", "Rate", "delays", "sleep", "spawn", "with_timeout"]
 
 T = TypeVar("T")
@@ -70,6 +72,8 @@ class Flights(Generic[T]):
     when the last has gone the work is cancelled, unless ``abandon`` is false.
     """
 
+    _log = Logger()
+
     def __init__(self, *, abandon: bool = True) -> None:
         self._abandon = abandon
         self._flying: dict[Hashable, tuple[Deferred[None], list[Deferred[T]]]] = {}
@@ -99,15 +103,18 @@ class Flights(Generic[T]):
     async def _fly(self, key: Hashable, waiters: list[Deferred[T]], work: Callable[[], Awaitable[T]]) -> None:
         try:
             result = await work()
-        except BaseException:  # each waiter gets it, this flight's own failure included
+        except Exception:  # each waiter gets it, this flight's own failure included
             failure = Failure()
             self._land(key, waiters)
-            for waiter in list(waiters):
-                waiter.errback(failure)
+            if not waiters and not failure.check(CancelledError, DocsessionError):
+                self._log.failure("work that nobody waited for any more failed", failure=failure)
+            # One that hears it may make others of them leave, so the list is not walked.
+            while waiters:
+                waiters.pop(0).errback(failure)
         else:
             self._land(key, waiters)
-            for waiter in list(waiters):
-                waiter.callback(result)
+            while waiters:
+                waiters.pop(0).callback(result)
 
     def _land(self, key: Hashable, waiters: list[Deferred[T]]) -> None:
         flight = self._flying.get(key)

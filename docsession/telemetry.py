@@ -29,16 +29,35 @@ FIELDS = frozenset(
     }
 )
 
-# What a token, a code or a cookie looks like, should a message of somebody else's hold one.
+# What a secret looks like, should a message of somebody else's hold one: Google's access and
+# refresh tokens, codes and client secrets, id_tokens, what we sealed, and whatever stands beside
+# a name that gives it away, in a query, a form, JSON or a cookie.
 _SECRET = re.compile(
-    r"ya29\.[\w.-]+|\b[14]//?[\w-]{8,}|Bearer\s+\S+|eyJ[\w-]+\.[\w-]+\.[\w-]*"
-    r"|(?<=[?&])(?:code|state|token|access_token)=[^&\s\"']+|docsession=[\w.~-]+"
+    r"ya29\.[\w.-]+|\b[14]//?[\w-]{8,}|GOCSPX-[\w-]+|eyJ[\w-]+\.[\w.-]*|gAAAA[\w=-]{16,}"
+    r"|\b(?:Bearer|Basic)\s+[\w.~+/=-]+"
+    r"|\b(?:(?:access_|refresh_|id_)?token|client_secret|code_verifier|nonce)[\"']?\s?[=:]\s?[\"']?[\w.~+/%=-]{12,}"
+    r"|(?:docsession=|\bsession=|[\"']session[\"']:\s?[\"'])[\w.~%-]{8,}"
+    r"|(?:(?<=[?&])code|\bstate)=[^&\s\"']+",
+    re.IGNORECASE,
 )
+# Line ends and what moves a terminal's cursor: one event is one line, whoever's words are in it.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_OUTCOME = re.compile(r"\A\w{1,48}\Z", re.ASCII)
 
 
 def redact(text: str) -> str:
     """The text with everything that looks like a secret replaced."""
     return _SECRET.sub("[redacted]", text)
+
+
+def one_line(text: str, most: int) -> str:
+    """Redacted before it is cut, lest half a secret no longer look like one."""
+    return _CONTROL.sub(" ", redact(text))[:most]
+
+
+def bounded(outcome: str) -> str:
+    """A word of Google's as a label: none that could be anything but a name."""
+    return outcome if _OUTCOME.match(outcome) else "other"
 
 
 def log_observer(
@@ -72,17 +91,17 @@ def _line(event: LogEvent, level: Any, namespace: str) -> dict[str, Any]:
         "time": rfc3339(float(event.get("log_time", 0.0))),
         "level": level.name,
         "namespace": namespace,
-        "message": redact(formatEvent(event).replace("\n", " ")[:2000]),
+        "message": one_line(formatEvent(event), 2000),
     }
     for name in FIELDS & event.keys():
         value = event[name]
-        line[name] = value if isinstance(value, (int, float, bool)) else redact(str(value)[:500])
+        line[name] = value if isinstance(value, (int, float, bool)) else one_line(str(value), 500)
     failure = event.get("log_failure") or event.get("failure")
     if isinstance(failure, Failure):
-        line["error"] = redact(
-            f"{failure.type.__name__ if failure.type else '?'}: {failure.getErrorMessage()}"[:500]
-        )
-        line["traceback"] = redact(failure.getTraceback(detail="brief"))[-4000:]
+        kind = failure.type.__name__ if failure.type else "?"
+        line["error"] = one_line(f"{kind}: {failure.getErrorMessage()}", 500)
+        rows = failure.getTraceback(detail="brief").split("\n")
+        line["traceback"] = "\n".join(one_line(row, 500) for row in rows)[-4000:]
     return line
 
 
@@ -139,7 +158,7 @@ class Metrics:
         )
 
     def google_request(self, method: str, outcome: str, units: int) -> None:
-        self._google.labels(method, outcome).inc()
+        self._google.labels(method, bounded(outcome)).inc()
         self._units.labels(method).inc(units)
 
     def call(self, method: str, outcome: str, seconds: float) -> None:
@@ -147,7 +166,7 @@ class Metrics:
         self._call_seconds.observe(max(0.0, seconds))
 
     def refreshed(self, outcome: str) -> None:
-        self._refreshes.labels(outcome).inc()
+        self._refreshes.labels(bounded(outcome)).inc()
 
     def sign_in(self, outcome: str) -> None:
         self._sign_ins.labels(outcome).inc()

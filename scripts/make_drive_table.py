@@ -151,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     document = options.document.read_text("utf-8") if options.document else shipped_document()
     table = table_of(json.loads(document))
     text = text_of(table)
-    if options.check and options.document is None:
+    if options.check and options.document is None and TABLE.exists():
         committed = json.loads(TABLE.read_text("utf-8"))["revision"]
         if table["revision"] != committed:
             print(f"the installed document is of {table['revision']}, the table of {committed}: not compared")
