@@ -15,18 +15,20 @@ OVERLAP = timedelta(minutes=5)
 class Discussion:
     """All comments of a document by id, deleted ones included.
 
-    ``mark`` is the latest ``modifiedTime`` seen (RFC 3339, Google's clock); a page hands it
-    back and gets what changed since.
+    ``mark`` is the latest ``modifiedTime`` that a look saw (RFC 3339, Google's clock); a page
+    hands it back and gets what changed since. What a peer wrote does not move it: something
+    else may have happened before that, which no look has seen yet.
     """
 
     def __init__(self) -> None:
         self._comments: dict[str, Mapping[str, Any]] = {}
+        self._learnt_at: dict[str, float] = {}
         self.mark = ""
         self.loaded = False
-        self.as_of = 0.0
+        self.looked_at = 0.0
 
     def learn(self, comments: Iterable[Mapping[str, Any]], as_of: float, *, whole: bool) -> list[str]:
-        """Take in what a look saw; returns the ids of what is new or differs.
+        """Take in what a look begun at ``as_of`` saw; returns the ids of what is new or differs.
 
         ``whole``: these are all there are, so what is missing is gone for good.
         """
@@ -35,23 +37,57 @@ class Discussion:
         for comment in comments:
             comment_id = str(comment.get("id", ""))
             seen.add(comment_id)
-            known = self._comments.get(comment_id)
-            if known is None or (known != comment and not _older(comment, known)):
-                self._comments[comment_id] = comment
+            if self._put(comment_id, comment, as_of):
                 changed.append(comment_id)
             self.mark = later(self.mark, str(comment.get("modifiedTime", "")))
         if whole:
             for comment_id, known in self._comments.items():
-                if comment_id not in seen and not known.get("deleted"):
+                # What was learnt after the look began could not be in it.
+                gone = comment_id not in seen and self._learnt_at[comment_id] < as_of
+                if gone and not known.get("deleted"):
                     self._comments[comment_id] = {"id": comment_id, "deleted": True}
                     changed.append(comment_id)
-        self.as_of = max(self.as_of, as_of)
+        self.looked_at = max(self.looked_at, as_of)
         self.loaded = self.loaded or whole
         return changed
+
+    def learn_one(self, comment: Mapping[str, Any], now: float) -> list[str]:
+        """Take in a comment that was just written through here; returns as :meth:`learn`."""
+        comment_id = str(comment.get("id", ""))
+        return [comment_id] if self._put(comment_id, comment, now) else []
+
+    def _put(self, comment_id: str, comment: Mapping[str, Any], as_of: float) -> bool:
+        """Whether this is news."""
+        known = self._comments.get(comment_id)
+        if known is not None:
+            if known.get("deleted"):  # nothing brings a comment back
+                return False
+            earlier = as_of < self._learnt_at[comment_id]
+            if not comment.get("deleted") and (
+                _older(comment, known) or (earlier and not _older(known, comment))
+            ):
+                return False
+            if _bare(known) == _bare(comment):
+                return False
+        self._comments[comment_id] = comment
+        self._learnt_at[comment_id] = as_of
+        return True
 
     def get(self, comment_id: str) -> Mapping[str, Any] | None:
         """One comment as last seen."""
         return self._comments.get(comment_id)
+
+    def in_order(self, comment_ids: Iterable[str]) -> list[str]:
+        """Oldest change first; those without a time last."""
+        return sorted(comment_ids, key=lambda one: (self._modified(one) or "~", one))
+
+    def mark_after(self, comment_id: str) -> str:
+        """What a page has seen all of that was told this change, and those before it in order."""
+        modified = self._modified(comment_id)
+        return modified if modified and later(modified, self.mark) == self.mark else self.mark
+
+    def _modified(self, comment_id: str) -> str:
+        return str(self._comments.get(comment_id, {}).get("modifiedTime", ""))
 
     def whole(self) -> list[Mapping[str, Any]]:
         """The comments there are, oldest first."""
@@ -110,6 +146,15 @@ def _older(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         return _time(str(one["modifiedTime"])) < _time(str(other["modifiedTime"]))
     except (KeyError, ValueError):
         return False
+
+
+def _bare(value: Any) -> Any:
+    """Without what is false or empty: Google may write it or leave it out."""
+    if isinstance(value, Mapping):
+        return {name: _bare(part) for name, part in value.items() if part}
+    if isinstance(value, list):
+        return [_bare(part) for part in value]
+    return value
 
 
 def _time(text: str) -> datetime:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from docsession import rpc
 from docsession.discussion import Discussion
 from docsession.google.look import Comments, FileView
 from docsession.model import DocumentRecord
 from docsession.times import rfc3339
 
-__all__ = ["Document", "Tab", "Told", "Viewer", "Watcher"]
+__all__ = ["Document", "Learnt", "Tab", "Told", "Viewer", "Watcher"]
 
 
 class Tab(Protocol):
@@ -42,6 +44,15 @@ class Viewer(Protocol):
     async def look_at_comments(self, file_id: str, *, since: str | None, poll: bool) -> Comments: ...
 
 
+class Learnt(msgspec.Struct, frozen=True):
+    """What a look brought. Not ``taken``: it was older than what is known. ``moved``: Google's
+    number did. ``names``: of the shared fields that differ."""
+
+    taken: bool
+    moved: bool = False
+    names: frozenset[str] = frozenset()
+
+
 class Told:
     """What one tab knows of one document, and what it is still to be told."""
 
@@ -57,13 +68,14 @@ class Told:
 class Watcher:
     """One user who watches a document, in one or more tabs."""
 
-    __slots__ = ("lost_since", "own", "tabs", "viewer")
+    __slots__ = ("lost_since", "tabs", "tried", "viewer")
 
     def __init__(self, viewer: Viewer) -> None:
         self.viewer = viewer
         self.tabs: dict[Tab, Told] = {}
-        self.own: Mapping[str, Any] | None = None
         self.lost_since: float | None = None
+        # When a look with these eyes was last begun, by what it was at ("file", "comments").
+        self.tried: dict[str, float] = {}
 
     @property
     def visible(self) -> bool:
@@ -89,8 +101,16 @@ class Document:
         self.watchers: dict[str, Watcher] = {}
         # Users' own last looks: at the document, at its comments.
         self.proofs: dict[str, tuple[float, float]] = {}
+        # What only that user saw at their last look.
+        self.own: dict[str, Mapping[str, Any]] = {}
+        # Since when looks count as proofs: of one user, or (None) of everybody.
+        self.doubted: dict[str | None, float] = {}
+        # When Google's number was last seen to move: comments seen before may be old.
+        self.moved_at = 0.0
         # Watches being set up: until they are, it is not let go though nobody watches yet.
         self.held = 0
+        # Deleted for good: a watch that is being set up finds nothing.
+        self.gone = False
         self.seen_at = 0.0
         self.saved_at = 0.0
 
@@ -107,43 +127,59 @@ class Document:
         document.proofs = dict(record.proofs)
         return document
 
-    def record(self, *, proofs_since: float) -> DocumentRecord:
-        """For the store, without proofs that are worth nothing any more."""
-        proofs = {user: proof for user, proof in self.proofs.items() if max(proof) >= proofs_since}
-        return DocumentRecord(self.id, self.version, self.google_version, self.file, self.as_of, proofs)
+    def record(self) -> DocumentRecord:
+        """For the store."""
+        return DocumentRecord(
+            self.id, self.version, self.google_version, dict(self.file), self.as_of, dict(self.proofs)
+        )
+
+    def tidy(self, before: float) -> None:
+        """Forget proofs and doubts from so long ago that they say nothing any more."""
+        self.proofs = {user: proof for user, proof in self.proofs.items() if max(proof) >= before}
+        self.doubted = {user: since for user, since in self.doubted.items() if since >= before}
+        self.own = {
+            user: own for user, own in self.own.items() if user in self.watchers or user in self.proofs
+        }
 
     # -- what is learnt
 
-    def learn(self, view: FileView, *, now: float, believe_older_after: float) -> tuple[bool, set[str]]:
-        """Take in a look. Returns whether Google's number moved, and the names of what differs.
-
-        An older number than the newest is a lagging replica, and ignored for a while.
-        """
+    def learn(self, view: FileView, *, now: float, believe_older_after: float) -> Learnt:
+        """Take in a look. An older number than the newest is a lagging replica, ignored for a while."""
         if view.google_version < self.google_version and now - self.newest_at < believe_older_after:
-            return False, set()
-        moved = view.google_version != self.google_version
+            return Learnt(taken=False)
         first = self.google_version < 0
-        names = {
-            name
-            for name, value in view.shared.items()
-            if name != "version" and name in self.file and self.file[name] != value
-        }
-        new_names = view.shared.keys() - self.file.keys()
+        moved = view.google_version != self.google_version
+        names: set[str] = set()
+        if moved and not first:
+            known = self.file
+            names = {
+                name
+                for name, value in view.shared.items()
+                if name != "version" and (name not in known or known[name] != value)
+            }
         self.google_version = view.google_version
         self.newest_at = now
         self.as_of = max(self.as_of, view.as_of)
-        if first or names or new_names:
+        if first or names:
             self.file.update(view.shared)
             self.seen_at = now
             self.version = str(view.google_version)
-            self.file["version"] = self.version
-        if first:
-            return moved, set()
-        names |= new_names
-        if names:
-            for told in self.all_told():
-                told.names |= names
-        return moved, names
+        elif not moved:
+            # Under one number there is one state: what differs is how it is shown to this viewer.
+            self.file.update(view.shared)
+        self.file["version"] = self.version
+        if moved:
+            self.moved_at = now
+        for told in self.all_told() if names else ():
+            told.names |= names
+        return Learnt(taken=True, moved=moved, names=frozenset(names))
+
+    def learn_own(self, user_id: str, view: FileView) -> bool:
+        """Whether what only this user sees differs from what their last look saw."""
+        known = self.own.get(user_id)
+        if view.own:
+            self.own[user_id] = view.own
+        return known is not None and bool(view.own) and known != view.own
 
     def learn_comments(self, comments: Comments) -> list[str]:
         """Take in a look at the comments; returns the ids of what changed."""
@@ -160,13 +196,32 @@ class Document:
             if told.comments:
                 told.new_comments.update(comment_ids)
 
-    def prove(self, user_id: str, *, file: float | None = None, comments: float | None = None) -> None:
-        """This user's own look succeeded at that time."""
+    @property
+    def comments_known(self) -> bool:
+        """Whether the comments were looked at since the document last moved."""
+        return self.discussion.loaded and self.discussion.looked_at >= self.moved_at
+
+    # -- who may know it
+
+    def prove(self, user_id: str, *, file: float = 0.0, comments: float = 0.0) -> bool:
+        """This user's own look, begun at that time, succeeded. False: that was too long ago."""
+        if max(file, comments) < max(self.doubted.get(user_id, 0.0), self.doubted.get(None, 0.0)):
+            return False
         old_file, old_comments = self.proofs.get(user_id, (0.0, 0.0))
-        self.proofs[user_id] = (
-            old_file if file is None else max(old_file, file),
-            old_comments if comments is None else max(old_comments, comments),
-        )
+        self.proofs[user_id] = (max(old_file, file), max(old_comments, comments))
+        return True
+
+    def doubt(self, since: float, user_id: str | None = None) -> None:
+        """Only looks begun from then on prove anything, for this user or for everybody."""
+        self.doubted[user_id] = since
+        if user_id is None:
+            self.proofs.clear()
+        else:
+            self.proofs.pop(user_id, None)
+
+    def seen_by(self, user_id: str) -> tuple[float, float]:
+        """When this user's own eyes last saw it, and its comments."""
+        return self.proofs.get(user_id, (0.0, 0.0))
 
     def all_told(self) -> Iterator[Told]:
         for watcher in self.watchers.values():
@@ -193,7 +248,7 @@ class Document:
             {
                 "fileId": self.id,
                 "comment": self.discussion.get(comment_id),
-                "commentsMark": self.discussion.mark,
+                "commentsMark": self.discussion.mark_after(comment_id),
                 "via": via,
                 "seen_at": rfc3339(now),
             },

@@ -36,8 +36,6 @@ CACHED = frozenset({"drive.files.get", "drive.files.list", "drive.comments.list"
 # What the hub must learn from a write's answer, beside what the page asked for.
 _NEEDED = {
     "drive.files.update": f"{SHARED_FIELDS},{OWN_FIELDS}",
-    "drive.files.create": f"{SHARED_FIELDS},{OWN_FIELDS}",
-    "drive.files.copy": f"{SHARED_FIELDS},{OWN_FIELDS}",
     "drive.comments.create": COMMENT_FIELDS,
     "drive.comments.update": COMMENT_FIELDS,
     "drive.replies.create": REPLY_FIELDS,
@@ -82,9 +80,9 @@ class DriveCalls:
         answer: dict[str, Any] = msgspec.json.decode(cached.data)
         return answer
 
-    async def read_fresh(self, request: DriveRequest) -> Cached:
-        """A poll's read: asks Google, whatever is kept, and keeps the answer."""
-        cached, _ = await self._read(request, max_age=0.0, poll=True)
+    async def read_fresh(self, request: DriveRequest, *, poll: bool) -> Cached:
+        """Asks Google, whatever is kept, and keeps the answer."""
+        cached, _ = await self._read(request, max_age=0.0, poll=poll)
         return cached
 
     async def write(self, request: DriveRequest, tab: Tab | None, sending: Sending) -> dict[str, Any]:
@@ -97,9 +95,7 @@ class DriveCalls:
             try:
                 answer = await self._drive.call(self._account, request, sending=sending)
             except Exception:
-                # Whatever became of it, what is known of the file may be wrong now.
-                if request.file_id is not None:
-                    self._documents.touched(request.file_id)
+                self._doubt(request)
                 raise
             self._learn(request, answer, as_of, tab)
         return {"data": answer, "as_of": rfc3339(as_of), "source": "google"}
@@ -132,46 +128,67 @@ class DriveCalls:
             self._account.id,
             (self._account.grant.grant.generation, request.key()),
             fetch,
-            about=request.file_id,
+            # An alias may be any file.
+            about=None if request.file_id == "root" else request.file_id,
             max_age=request.max_age if max_age is None else max_age,
         )
 
     def _learn(self, request: DriveRequest, answer: Mapping[str, Any], as_of: float, tab: Tab | None) -> None:
         """A write went well: drop what it made untrue, and let everybody else hear of it."""
         documents, viewer = self._documents, self._viewer
-        family, _, verb = request.method.id.removeprefix("drive.").partition(".")
+        family, verb = _parts(request)
         file_id = request.file_id
+        if family in ("files", "drives", "permissions"):
+            self._cache.drop_listings(self._account.id)
         if family == "files":
-            self._cache.drop_listings(self._account.id)
-            if verb == "delete" and file_id is not None:
-                documents.deleted(file_id)
-            elif verb in ("update", "create", "copy") and "version" in answer:
-                documents.learn(viewer, view_of(answer, as_of), teller=tab)
-            elif file_id is not None:
-                documents.touched(file_id)
+            self._learn_file(request, verb, answer, as_of, tab)
         elif file_id is None:
-            self._cache.drop_listings(self._account.id)
+            pass
         elif family == "comments":
-            comment_id = str(request.params.get("commentId", ""))
-            gone = {"id": comment_id, "deleted": True}
-            documents.learn_comment(
-                viewer, file_id, gone if verb == "delete" else shared_comment(answer), teller=tab
-            )
+            comment = _deleted(request, "commentId") if verb == "delete" else shared_comment(answer)
+            if "id" in comment:
+                documents.learn_comment(viewer, file_id, comment, teller=tab)
+            else:
+                documents.comments_touched(file_id)
         elif family == "replies":
-            gone = {"id": str(request.params.get("replyId", "")), "deleted": True}
-            documents.learn_reply(
-                viewer,
-                file_id,
-                str(request.params.get("commentId", "")),
-                gone if verb == "delete" else shared_comment(answer),
-                teller=tab,
-            )
+            reply = _deleted(request, "replyId") if verb == "delete" else shared_comment(answer)
+            comment_id = str(request.params.get("commentId", ""))
+            documents.learn_reply(viewer, file_id, comment_id, reply, teller=tab)
         elif family == "permissions":
             documents.access_changed(file_id)
         else:
             documents.touched(file_id)
         if self.listings is not None and family in ("files", "drives", "permissions"):
             self.listings.touched(None)
+
+    def _learn_file(
+        self, request: DriveRequest, verb: str, answer: Mapping[str, Any], as_of: float, tab: Tab | None
+    ) -> None:
+        documents, file_id = self._documents, request.file_id
+        if verb == "delete" and file_id is not None:
+            documents.deleted(file_id)
+            return
+        if file_id is not None and ("addParents" in request.params or "removeParents" in request.params):
+            documents.access_changed(file_id)  # who may see it follows from where it is
+        if file_id is None or verb == "copy":
+            return  # a new file, which nobody can be watching
+        try:
+            view = view_of(answer, as_of)
+        except (KeyError, ValueError):
+            documents.touched(file_id)
+        else:
+            documents.learn(self._viewer, view, teller=tab)
+
+    def _doubt(self, request: DriveRequest) -> None:
+        """A write failed: whatever became of it, what is known may be wrong now."""
+        family, _ = _parts(request)
+        self._cache.drop_listings(self._account.id)
+        if request.file_id is not None:
+            if family == "permissions":
+                self._documents.access_changed(request.file_id)
+            elif family in ("comments", "replies"):
+                self._documents.comments_touched(request.file_id)
+            self._documents.touched(request.file_id)
 
     @asynccontextmanager
     async def _in_turn(self, file_id: str | None) -> AsyncIterator[None]:
@@ -192,3 +209,13 @@ class DriveCalls:
                 del self._writing[file_id]
             else:
                 self._writing[file_id] = (lock, users - 1)
+
+
+def _parts(request: DriveRequest) -> tuple[str, str]:
+    """``drive.files.update`` is of the family ``files``, and an ``update``."""
+    family, _, verb = request.method.id.removeprefix("drive.").partition(".")
+    return family, verb
+
+
+def _deleted(request: DriveRequest, name: str) -> dict[str, Any]:
+    return {"id": str(request.params.get(name, "")), "deleted": True}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Coroutine, Hashable
-from typing import Any
+from typing import Any, Protocol
 
+import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -26,20 +27,45 @@ from docsession.times import rfc3339
 
 __all__ = ["Listings"]
 
-Read = Callable[[DriveRequest], Coroutine[Any, Any, Cached]]
+# Corpora that a user's own change log does not cover.
+_ELSEWHERE = frozenset({"drive", "allDrives", "domain"})
+
+
+class Read(Protocol):
+    """Asks Google, whatever is kept."""
+
+    async def __call__(self, request: DriveRequest, *, poll: bool) -> Cached: ...
 
 
 class _Listing:
-    __slots__ = ("again", "digest", "files", "id", "request", "running", "tabs")
+    __slots__ = ("again", "as_of", "digest", "files", "id", "request", "running", "stale", "tabs")
 
     def __init__(self, listing_id: str, request: DriveRequest) -> None:
         self.id = listing_id
         self.request = request
+        self.as_of = 0.0
         self.digest = ""
         self.files: frozenset[str] = frozenset()
         self.tabs: dict[Tab, str] = {}
         self.running = False
         self.again = False
+        # A run failed: what made it necessary is still unseen.
+        self.stale = False
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it shows what no change log of the user's tells of."""
+        return "driveId" in self.request.params or self.request.params.get("corpora") in _ELSEWHERE
+
+    def learn(self, cached: Cached) -> bool:
+        """Take in a reading. False where a later one is known already."""
+        if cached.as_of < self.as_of:
+            return False
+        self.as_of = cached.as_of
+        self.digest = _digest(cached.data)
+        self.files = cached.files
+        self.stale = False
+        return True
 
 
 class Listings(Service):
@@ -68,24 +94,36 @@ class Listings(Service):
         self._loop.clock = clock
         self._work: set[Deferred[None]] = set()
         self._sweeping = False
+        self._starting = 0
 
     def __len__(self) -> int:
         return len(self._listings)
 
     async def watch(self, tab: Tab, request: DriveRequest) -> dict[str, Any]:
         """Begin a live listing. Raises any Google error; then nothing is watched."""
-        # The token first: what happens while the listing is read shows in the first sweep.
-        await self._feed.begin()
-        cached = await self._read(request)
-        listing = self._listings.get(request.key())
-        if listing is None:
-            listing = self._listings[request.key()] = _Listing(self._new_id(), request)
-        self._learn(listing, cached)
-        listing.tabs[tab] = listing.digest
-        self._tell(listing, cached)
-        if self.running and not self._loop.running:
-            self._loop.start(self._every, now=False)
+        self._starting += 1
+        try:
+            # The token first: what happens while the listing is read shows in the first sweep.
+            await self._feed.begin()
+            listing, cached = await self._first(request)
+            listing.tabs[tab] = listing.digest
+            self._tell(listing, cached)
+            if self.running and not self._loop.running:
+                self._loop.start(self._every, now=False)
+        finally:
+            self._starting -= 1
+            self._rest()
         return {"listing": listing.id, "data": rpc.raw(cached.data), "as_of": rfc3339(cached.as_of)}
+
+    async def _first(self, request: DriveRequest) -> tuple[_Listing, Cached]:
+        while True:
+            cached = await self._read(request, poll=False)
+            listing = self._listings.get(request.key())
+            if listing is None:
+                listing = self._listings[request.key()] = _Listing(self._new_id(), request)
+            if listing.learn(cached):
+                return listing, cached
+            # Another run was begun later and came first: what it saw is not kept here.
 
     def unwatch(self, tab: Tab, listing_id: str) -> None:
         """This tab no longer watches it. Harmless where it did not."""
@@ -94,8 +132,7 @@ class Listings(Service):
                 listing.tabs.pop(tab, None)
                 if not listing.tabs:
                     del self._listings[key]
-        if not self._listings:
-            self._rest()
+        self._rest()
 
     def forget(self, tab: Tab) -> None:
         """The tab is gone."""
@@ -115,6 +152,7 @@ class Listings(Service):
 
     def stopService(self) -> None:
         Service.stopService(self)
+        self._listings.clear()
         self._rest()
         for work in list(self._work):
             work.cancel()
@@ -122,11 +160,17 @@ class Listings(Service):
     # -- inside
 
     def _rest(self) -> None:
+        """Stop sweeping if nobody watches or is about to."""
+        if self._listings or self._starting:
+            return
         if self._loop.running:
             self._loop.stop()
         self._feed.end()
 
     def _tick(self) -> None:
+        for listing in self._listings.values():
+            if listing.elsewhere or listing.stale:
+                self._run(listing)
         if not self._sweeping:
             self._spawn(self._sweep())
 
@@ -155,23 +199,17 @@ class Listings(Service):
 
     async def _run_again(self, listing: _Listing) -> None:
         try:
-            while True:
+            listing.again = True
+            while listing.again and listing.tabs:
                 listing.again = False
-                try:
-                    cached = await self._read(listing.request)
-                except DocsessionError as error:
-                    self._log.debug("a listing could not be read: {reason}", reason=error.name)
-                    return
-                self._learn(listing, cached)
-                self._tell(listing, cached)
-                if not listing.again or not listing.tabs:
-                    return
+                cached = await self._read(listing.request, poll=True)
+                if listing.learn(cached):
+                    self._tell(listing, cached)
+        except DocsessionError as error:
+            self._log.debug("a listing could not be read: {reason}", reason=error.name)
+            listing.stale = True
         finally:
             listing.running = False
-
-    def _learn(self, listing: _Listing, cached: Cached) -> None:
-        listing.digest = hashlib.blake2b(cached.data, digest_size=16).hexdigest()
-        listing.files = cached.files
 
     def _tell(self, listing: _Listing, cached: Cached) -> None:
         event: bytes | None = None
@@ -193,3 +231,10 @@ class Listings(Service):
         running = spawn(self._log, work)
         self._work.add(running)
         running.addBoth(lambda _: self._work.discard(running))
+
+
+def _digest(data: bytes) -> str:
+    """Equal for two answers that show the same. Google writes a page token anew each time."""
+    answer = msgspec.json.decode(data)
+    answer.pop("nextPageToken", None)
+    return hashlib.blake2b(msgspec.json.encode(answer, order="deterministic"), digest_size=16).hexdigest()

@@ -276,6 +276,15 @@ class Stack:
         client = HTTPClient(self.agent, data_to_body_producer=Body)
         return self.await_(_json(client, method, f"{SANDBOX}{path}", token, body))
 
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the sandbox's own routes, as ``/sandbox/view``."""
+        client = HTTPClient(self.agent, data_to_body_producer=Body)
+        return self.await_(_json(client, method, f"{SANDBOX}{path}", None, body))
+
+    def faults(self, *faults: dict[str, Any]) -> None:
+        """What Google is to get wrong from now on: these faults and no others."""
+        self.control("PUT", "/sandbox/faults", list(faults))
+
     def calls(self) -> dict[str, int]:
         """How often the sandbox was asked what, so far."""
         client = HTTPClient(self.agent, data_to_body_producer=Body)

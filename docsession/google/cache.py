@@ -10,12 +10,17 @@ from collections.abc import Callable, Coroutine, Hashable, Iterator
 from typing import Any
 
 import msgspec
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 from twisted.internet.interfaces import IReactorTime
 
 from docsession.tasks import Flights
 
 __all__ = ["Cache", "Cached"]
+
+Fetch = Callable[[], Coroutine[Any, Any, tuple[bytes, frozenset[str], str | None]]]
+
+# What an entry costs beside its key and its data, roughly.
+_OVERHEAD = 500
 
 
 class Cached(msgspec.Struct, frozen=True):
@@ -27,6 +32,15 @@ class Cached(msgspec.Struct, frozen=True):
     listing_of: str | None
 
 
+class _Flying:
+    """A request under way. ``about`` is the one file asked about, where there is one."""
+
+    __slots__ = ("about",)
+
+    def __init__(self, about: str | None) -> None:
+        self.about = about
+
+
 class Cache:
     """One for all users; no key of one user ever equals another's."""
 
@@ -35,23 +49,25 @@ class Cache:
     ) -> None:
         self._clock = clock
         self._seconds = seconds
+        self._most = most_bytes
         self._most_per_user = most_bytes_per_user
-        self._kept: LRUCache[tuple[str, Hashable], Cached] = LRUCache(
-            most_bytes, getsizeof=lambda c: len(c.data)
-        )
-        self._users: dict[str, int] = {}
+        # Both in the order of keeping, so that what goes first is what is oldest.
+        self._kept: dict[tuple[str, Hashable], Cached] = {}
+        self._by_user: dict[str, dict[tuple[str, Hashable], int]] = {}
+        self._bytes: dict[str, int] = {}
         self._by_tag: dict[str, set[tuple[str, Hashable]]] = {}
+        self.size = 0
         # When each tag was last dropped, as long as a request could still be under way.
         self._dropped: TTLCache[str, int] = TTLCache(100_000, seconds + 300, timer=clock.seconds)
         self._now = 0
         self._flights: Flights[Cached] = Flights()
-        self._flying: dict[tuple[str, Hashable], str | None] = {}
+        self._flying: dict[tuple[str, Hashable], _Flying] = {}
 
     async def read(
         self,
         user_id: str,
         key: Hashable,
-        fetch: Callable[[], Coroutine[Any, Any, tuple[bytes, frozenset[str], str | None]]],
+        fetch: Fetch,
         *,
         about: str | None,
         max_age: float | None,
@@ -67,59 +83,56 @@ class Cache:
         kept = self._kept.get(full)
         if kept is not None and kept.as_of > oldest:
             return kept, True
-        self._flying[full] = about
-        return await self._flights.join(full, lambda: self._fetch(full, fetch)), False
+        return await self._flights.join(full, lambda: self._fetch(full, fetch, about)), False
 
     def drop_file(self, file_id: str) -> None:
         """The file changed: nothing that speaks of it is true any more, for any user."""
         self._drop(f"file {file_id}")
-        for full, about in list(self._flying.items()):
-            if about is None or about == file_id:
+        for full, flying in list(self._flying.items()):
+            if flying.about is None or flying.about == file_id:
                 self._flights.forget(full)
 
     def drop_listings(self, user_id: str) -> None:
         """Something may have appeared in or left this user's listings."""
         self._drop(f"listings of {user_id}")
-        for full, about in list(self._flying.items()):
-            if about is None and full[0] == user_id:
+        for full, flying in list(self._flying.items()):
+            if flying.about is None and full[0] == user_id:
                 self._flights.forget(full)
 
     def drop_user(self, user_id: str) -> None:
         """The user is gone, or another grant is used."""
-        for full in [full for full in self._kept if full[0] == user_id]:
+        for full in list(self._by_user.get(user_id, ())):
             self._remove(full)
 
-    @property
-    def size(self) -> int:
-        """What is kept, in bytes of JSON."""
-        return int(self._kept.currsize)
-
-    async def _fetch(
-        self,
-        full: tuple[str, Hashable],
-        fetch: Callable[[], Coroutine[Any, Any, tuple[bytes, frozenset[str], str | None]]],
-    ) -> Cached:
+    async def _fetch(self, full: tuple[str, Hashable], fetch: Fetch, about: str | None) -> Cached:
         began, as_of = self._now, self._clock.seconds()
+        flying = self._flying[full] = _Flying(about)
         try:
             data, files, listing_of = await fetch()
         finally:
-            self._flying.pop(full, None)
+            if self._flying.get(full) is flying:  # else a later one has taken its place
+                del self._flying[full]
         cached = Cached(data, as_of, files, listing_of)
         if all(self._dropped.get(tag, -1) <= began for tag in _tags(cached)):
             self._keep(full, cached)
         return cached
 
     def _keep(self, full: tuple[str, Hashable], cached: Cached) -> None:
-        self._remove(full)
-        if len(cached.data) > min(self._most_per_user, self._kept.maxsize):
+        known = self._kept.get(full)
+        if known is not None and known.as_of > cached.as_of:
             return
-        user_id = full[0]
-        while self._users.get(user_id, 0) + len(cached.data) > self._most_per_user:
-            self._remove(next(kept for kept in self._kept if kept[0] == user_id))
-        while self._kept.currsize + len(cached.data) > self._kept.maxsize and self._kept:
+        self._remove(full)
+        user_id, size = full[0], len(cached.data) + _length(full) + _OVERHEAD
+        if size > min(self._most_per_user, self._most):
+            return
+        while self._bytes.get(user_id, 0) + size > self._most_per_user:
+            self._remove(next(iter(self._by_user[user_id])))
+        while self.size + size > self._most:
             self._remove(next(iter(self._kept)))
         self._kept[full] = cached
-        self._users[user_id] = self._users.get(user_id, 0) + len(cached.data)
+        self._by_user.setdefault(user_id, {})[full] = size
+        self._bytes[user_id] = self._bytes.get(user_id, 0) + size
+        self.size += size
         for tag in _tags(cached):
             self._by_tag.setdefault(tag, set()).add(full)
 
@@ -127,9 +140,12 @@ class Cache:
         cached = self._kept.pop(full, None)
         if cached is None:
             return
-        self._users[full[0]] -= len(cached.data)
-        if not self._users[full[0]]:
-            del self._users[full[0]]
+        user_id = full[0]
+        size = self._by_user[user_id].pop(full)
+        self.size -= size
+        self._bytes[user_id] -= size
+        if not self._by_user[user_id]:
+            del self._by_user[user_id], self._bytes[user_id]
         for tag in _tags(cached):
             keys = self._by_tag[tag]
             keys.discard(full)
@@ -148,3 +164,10 @@ def _tags(cached: Cached) -> Iterator[str]:
         yield f"file {file_id}"
     if cached.listing_of is not None:
         yield f"listings of {cached.listing_of}"
+
+
+def _length(key: Hashable) -> int:
+    """How much text a key holds: a page chooses it, so it counts."""
+    if isinstance(key, tuple):
+        return sum(_length(part) for part in key)
+    return len(key) if isinstance(key, str) else 8

@@ -23,9 +23,10 @@ from docsession.errors import (
     OutcomeUnknown,
     RateLimited,
     ScopeMissing,
+    TooLarge,
 )
 from docsession.google.drive_request import DriveRequest
-from docsession.google.gate import Gate
+from docsession.google.gate import PATIENCE, Gate
 from docsession.google.grant import LiveGrant
 from docsession.google.http import GoogleHttp, NoAnswer, NotSent, Reply
 from docsession.google.refusals import Kind, Refusal, read
@@ -103,73 +104,76 @@ class Drive:
         sending: Sending | None = None,
     ) -> dict[str, Any]:
         """As :meth:`call`, but a final refusal is raised as :class:`AccessRefused`."""
-        writing = request.method.is_write
         waits = delays(self._rng)
+        tries = 0
         rejected: str | None = None
-        failure: DocsessionError = GoogleUnavailable(retry_after=5)
-        for tries_left in range(self._tries - 1, -1, -1):
+        while True:
             token = await account.grant.token(rejected=rejected)
-            pause = next(waits)
+            wait = next(waits)
             try:
-                reply = await self._gate.run(
-                    account.id, partial(self._send, request, token, sending), poll=poll
-                )
-            except NotSent as error:
-                self._count(request, "not_sent", error)
-                failure = GoogleUnavailable("Google cannot be reached", retry_after=5)
-            except NoAnswer as error:
-                self._count(request, "no_answer", error)
-                if writing:
-                    raise OutcomeUnknown from None
-                failure = GoogleUnavailable(retry_after=5)
-            else:
-                if reply.status < 400:
-                    try:
-                        answer = reply.json() if reply.body.strip() else {}
-                    except NoAnswer as error:
-                        self._count(request, "nonsense", error)
-                        if writing:
-                            raise OutcomeUnknown from None
-                        failure = GoogleUnavailable("Google answered nonsense", retry_after=5)
-                    else:
-                        self._on_request(request.method.id, "ok", request.method.cost)
-                        return answer
-                else:
-                    refusal = read(reply)
-                    self._count(request, refusal.reason or str(refusal.status), None)
-                    if refusal.kind is Kind.STALE_TOKEN:
-                        if rejected is not None:
-                            raise NotSignedIn
-                        rejected, pause = token, 0.0
-                        failure = NotSignedIn()
-                    else:
-                        failure = self._judge(refusal, account, request, pause)
-                        pause = max(pause, refusal.patience)
-            if tries_left == 0:
-                break
-            if isinstance(failure, RateLimited) and not poll and pause > 10:
-                break
+                return await self._once(account, request, token, wait, poll=poll, sending=sending)
+            except _StaleToken:
+                if rejected is not None:
+                    raise NotSignedIn from None
+                rejected, wait = token, 0.0
+            except _Again as again:
+                tries += 1
+                wait = max(wait, again.wait)
+                impatient = isinstance(again.failure, RateLimited) and not poll and wait > PATIENCE
+                if tries >= self._tries or impatient:
+                    raise again.failure from None
             if sending is not None:
                 await sending.not_done()
-            if pause:
-                await sleep(self._clock, pause)
-        raise failure
+            if wait:
+                await sleep(self._clock, wait)
 
-    def _judge(
-        self, refusal: Refusal, account: Account, request: DriveRequest, pause: float
-    ) -> DocsessionError:
-        """The error to end with if no further try goes better; raises where none may be made."""
+    async def _once(
+        self,
+        account: Account,
+        request: DriveRequest,
+        token: str,
+        wait: float,
+        *,
+        poll: bool,
+        sending: Sending | None,
+    ) -> dict[str, Any]:
+        """One try. Raises _Again or _StaleToken where another may be made, else the final error."""
+        try:
+            reply = await self._gate.run(account.id, partial(self._send, request, token, sending), poll=poll)
+        except NotSent as error:
+            self._count(request, "not_sent", error)
+            raise _Again(GoogleUnavailable("Google cannot be reached", retry_after=5)) from None
+        except (NoAnswer, TooLarge) as error:
+            self._count(request, "no_answer", error)
+            if isinstance(error, TooLarge) and not request.method.is_write:
+                raise
+            raise _unanswered(request, GoogleUnavailable(retry_after=5)) from None
+        if reply.status >= 400:
+            raise self._refused(read(reply), account, request, wait)
+        try:
+            answer = _answer(request, reply)
+        except NoAnswer as error:
+            self._count(request, "nonsense", error)
+            nonsense = GoogleUnavailable("Google answered nonsense", retry_after=5)
+            raise _unanswered(request, nonsense) from None
+        self._on_request(request.method.id, "ok", request.method.cost)
+        return answer
+
+    def _refused(self, refusal: Refusal, account: Account, request: DriveRequest, wait: float) -> Exception:
+        """What to raise for this refusal; the gate learns of limits."""
+        self._count(request, refusal.reason or str(refusal.status), None)
+        if refusal.kind is Kind.STALE_TOKEN:
+            return _StaleToken()
         if refusal.kind is Kind.SCOPE:
-            raise ScopeMissing(list(request.method.scopes))
+            return ScopeMissing(list(request.method.scopes))
         if refusal.kind is Kind.FINAL:
-            raise AccessRefused(refusal)
+            return AccessRefused(refusal)
         if refusal.kind is Kind.WEATHER:
-            if request.method.is_write:
-                raise OutcomeUnknown
-            return GoogleUnavailable(retry_after=max(refusal.patience, 5))
+            failure = GoogleUnavailable(retry_after=max(refusal.patience, 5))
+            return _unanswered(request, failure, refusal.patience)
         slowed = account.id if refusal.kind is Kind.SLOW_USER else None
-        self._gate.pause(slowed, max(refusal.patience, pause))
-        return refusal.error()
+        self._gate.pause(slowed, max(refusal.patience, wait))
+        return _Again(refusal.error(), refusal.patience)
 
     async def _send(self, request: DriveRequest, token: str, sending: Sending | None) -> Reply:
         if sending is not None:
@@ -188,3 +192,31 @@ class Drive:
                 outcome=outcome,
                 error=str(error),
             )
+
+
+class _StaleToken(Exception):
+    """Google does not know the access token any more."""
+
+
+class _Again(Exception):
+    """Another try, after ``wait`` seconds at least, may go better; else ``failure`` is the end."""
+
+    def __init__(self, failure: DocsessionError, wait: float = 0.0) -> None:
+        super().__init__()
+        self.failure = failure
+        self.wait = wait
+
+
+def _answer(request: DriveRequest, reply: Reply) -> dict[str, Any]:
+    """What Google said; only what is answered with nothing may be empty. Raises NoAnswer."""
+    if not 200 <= reply.status < 300:
+        raise NoAnswer(f"status {reply.status}")  # no redirect is ever meant for us
+    if request.method.response is None and not reply.body.strip():
+        return {}
+    answer: dict[str, Any] = reply.json()
+    return answer
+
+
+def _unanswered(request: DriveRequest, failure: DocsessionError, wait: float = 0.0) -> Exception:
+    """It was sent and not properly answered: only a read may be tried again."""
+    return OutcomeUnknown() if request.method.is_write else _Again(failure, wait)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from docsession.errors import GoogleUnavailable
 from docsession.google.drive import AccessRefused, Account, Drive
 from docsession.google.drive_request import compose
 from docsession.google.table import TABLE
@@ -18,6 +19,8 @@ from docsession.google.table import TABLE
 __all__ = ["Feed", "Sweep"]
 
 _PAGE = 1000
+# More than this between two sweeps is no log but a loop; then a new token is as good.
+_MOST_PAGES = 100
 # A page that cannot be had any more: the token is lost, and with it what came in between.
 _LOST = frozenset({400, 404, 410})
 
@@ -38,10 +41,16 @@ class Feed:
         self._token: str | None = None
 
     async def begin(self) -> None:
-        """Take a start token, unless there is one: all from now on will be seen."""
+        """Take a start token, unless there is one: all from now on will be seen.
+
+        Raises as :meth:`docsession.google.drive.Drive.call`.
+        """
         if self._token is None:
-            answer = await self._ask("drive.changes.getStartPageToken", {}, poll=False)
-            self._token = str(answer["startPageToken"])
+            request = compose(TABLE.methods["drive.changes.getStartPageToken"], {})
+            answer = await self._drive.call(self._account, request)
+            # Two may have asked at once; the earlier token sees all that the later one does.
+            if self._token is None:
+                self._token = _token(answer, "startPageToken")
 
     def end(self) -> None:
         """Forget the token; nobody needs what happens from here on."""
@@ -53,26 +62,36 @@ class Feed:
             await self.begin()
             return Sweep(frozenset(), lost=True)
         files: set[str] = set()
+        others = False
         token = self._token
-        while True:
+        for _ in range(_MOST_PAGES):
+            request = compose(TABLE.methods["drive.changes.list"], _params(token))
             try:
-                answer = await self._ask("drive.changes.list", _params(token), poll=True)
+                answer = await self._drive.ask(self._account, request, poll=True)
             except AccessRefused as refused:
-                if refused.refusal.status not in _LOST:
-                    raise refused.refusal.error() from None
-                self._token = None
-                await self.begin()
-                return Sweep(frozenset(), lost=True)
-            files.update(str(entry["fileId"]) for entry in answer.get("changes", ()) if "fileId" in entry)
+                if refused.refusal.status in _LOST:
+                    break
+                raise refused.refusal.error() from None
+            for entry in answer.get("changes", ()):
+                if "fileId" in entry:
+                    files.add(str(entry["fileId"]))
+                else:
+                    others = True  # a shared drive came, went or was renamed
             if "nextPageToken" in answer:  # an empty page may still have one
                 token = str(answer["nextPageToken"])
             else:
-                self._token = str(answer.get("newStartPageToken", token))
-                return Sweep(frozenset(files), lost=False)
+                self._token = _token(answer, "newStartPageToken")
+                return Sweep(frozenset(files), lost=others)
+        self._token = None
+        await self.begin()
+        return Sweep(frozenset(files), lost=True)
 
-    async def _ask(self, method_id: str, params: dict[str, Any], *, poll: bool) -> dict[str, Any]:
-        request = compose(TABLE.methods[method_id], params)
-        return await self._drive.ask(self._account, request, poll=poll)
+
+def _token(answer: dict[str, Any], name: str) -> str:
+    token = answer.get(name)
+    if not isinstance(token, str) or not token:
+        raise GoogleUnavailable("Google answered nonsense", retry_after=5)
+    return token
 
 
 def _params(token: str) -> dict[str, Any]:

@@ -1,15 +1,15 @@
 """The only door to Google: how many requests at once, whose turn it is, who must wait.
 
-Slots are Twisted's DeferredSemaphores: one shared by all, a smaller one that polls must pass
-first so that a person's request always finds room, and one per user. Pauses after rate
-errors hold back one user or everybody.
+Slots are Twisted's DeferredSemaphores: one shared by all and one per user, and in front of
+each a smaller one that polls must pass first, so that a person's request always finds room.
+Pauses after rate errors hold back one user or everybody; who waits one out holds no slot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
 
 from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from docsession.errors import RateLimited
 from docsession.tasks import sleep
 
-__all__ = ["Gate"]
+__all__ = ["PATIENCE", "Gate"]
 
 T = TypeVar("T")
 
@@ -39,11 +39,10 @@ class Gate:
     ) -> None:
         self._clock = clock
         self._slots = DeferredSemaphore(in_flight)
-        self._poll_slots = DeferredSemaphore(max(1, in_flight * 3 // 4))
+        self._poll_slots = DeferredSemaphore(_for_polls(in_flight))
         self._media_slots = DeferredSemaphore(media)
-        self._per_user = per_user
-        self._media_per_user = media_per_user
-        self._users: dict[tuple[str, bool], tuple[DeferredSemaphore, int]] = {}
+        self._limits = {"any": per_user, "polls": _for_polls(per_user), "media": media_per_user}
+        self._users: dict[tuple[str, str], tuple[DeferredSemaphore, int]] = {}
         self._paused: dict[str | None, float] = {}
         self.in_flight = 0
         self.most_in_flight = 0
@@ -54,48 +53,43 @@ class Gate:
         Raises :class:`RateLimited` when a pause is longer than a person would wait; a poll
         waits it out.
         """
-        async with self._user_slot(user_id, media=False):
-            if poll:
-                async with _held(self._poll_slots):
-                    return await self._go(user_id, work, self._slots, patience=None)
-            return await self._go(user_id, work, self._slots, patience=PATIENCE)
+        while True:
+            await self._wait_out(user_id, None if poll else PATIENCE)
+            async with AsyncExitStack() as slots:
+                if poll:
+                    await slots.enter_async_context(self._user_slot(user_id, "polls"))
+                await slots.enter_async_context(self._user_slot(user_id, "any"))
+                if poll:
+                    await slots.enter_async_context(_held(self._poll_slots))
+                await slots.enter_async_context(_held(self._slots))
+                if not self.paused_for(user_id):  # nobody was told to slow down meanwhile
+                    return await self._count(work)
 
     @asynccontextmanager
-    async def media(self, user_id: str) -> Any:
+    async def media(self, user_id: str) -> AsyncIterator[None]:
         """Hold a slot for a download for as long as it streams."""
         await self._wait_out(user_id, PATIENCE)
-        async with self._user_slot(user_id, media=True), _held(self._media_slots):
+        async with self._user_slot(user_id, "media"), _held(self._media_slots):
             yield
 
     def pause(self, user_id: str | None, seconds: float) -> None:
         """Google asked for it: this user (None: everybody) starts nothing for so long."""
-        until = self._clock.seconds() + seconds
-        self._paused[user_id] = max(until, self._paused.get(user_id, 0.0))
+        now = self._clock.seconds()
+        self._paused = {key: until for key, until in self._paused.items() if until > now}
+        self._paused[user_id] = max(now + seconds, self._paused.get(user_id, 0.0))
 
     def paused_for(self, user_id: str | None) -> float:
         """Seconds until this user's next request may start."""
         now = self._clock.seconds()
-        for key in (user_id, None):
-            if self._paused.get(key, now) < now:
-                del self._paused[key]
-        return max(0.0, *(self._paused.get(key, 0.0) - now for key in (user_id, None)))
+        return max(0.0, *(self._paused.get(key, now) - now for key in (user_id, None)))
 
-    async def _go(
-        self,
-        user_id: str,
-        work: Callable[[], Awaitable[T]],
-        slots: DeferredSemaphore,
-        *,
-        patience: float | None,
-    ) -> T:
-        await self._wait_out(user_id, patience)
-        async with _held(slots):
-            self.in_flight += 1
-            self.most_in_flight = max(self.most_in_flight, self.in_flight)
-            try:
-                return await work()
-            finally:
-                self.in_flight -= 1
+    async def _count(self, work: Callable[[], Awaitable[T]]) -> T:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            return await work()
+        finally:
+            self.in_flight -= 1
 
     async def _wait_out(self, user_id: str, patience: float | None) -> None:
         while (wait := self.paused_for(user_id)) > 0:
@@ -104,12 +98,9 @@ class Gate:
             await sleep(self._clock, wait)
 
     @asynccontextmanager
-    async def _user_slot(self, user_id: str, *, media: bool) -> Any:
-        key = (user_id, media)
-        limit = self._media_per_user if media else self._per_user
-        semaphore, holders = self._users.get(key, (None, 0))
-        if semaphore is None:
-            semaphore = DeferredSemaphore(limit)
+    async def _user_slot(self, user_id: str, kind: str) -> AsyncIterator[None]:
+        key = (user_id, kind)
+        semaphore, holders = self._users.get(key) or (DeferredSemaphore(self._limits[kind]), 0)
         self._users[key] = (semaphore, holders + 1)
         try:
             async with _held(semaphore):
@@ -122,8 +113,12 @@ class Gate:
                 self._users[key] = (semaphore, holders - 1)
 
 
+def _for_polls(slots: int) -> int:
+    return max(1, slots * 3 // 4)
+
+
 @asynccontextmanager
-async def _held(semaphore: DeferredSemaphore) -> Any:
+async def _held(semaphore: DeferredSemaphore) -> AsyncIterator[None]:
     await semaphore.acquire()
     try:
         yield

@@ -12,7 +12,7 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from docsession.errors import NotSignedIn, Unavailable
+from docsession.errors import DocsessionError, NotSignedIn, Unavailable
 from docsession.google.oauth import Granted, OAuth, OAuthRefused
 from docsession.interfaces import Store
 from docsession.model import Grant
@@ -22,6 +22,8 @@ __all__ = ["LiveGrant"]
 
 # Refreshed this long before it ends, so that no request leaves with a token about to expire.
 EARLY = 240.0
+# Where that fails the old token serves on, and the next attempt is this far off.
+LATER = 30.0
 
 
 class LiveGrant:
@@ -49,6 +51,7 @@ class LiveGrant:
         self._on_refresh = on_refresh
         # Not abandoned: Google may have answered already, and the answer is for everybody.
         self._refreshing: Flights[None] = Flights(abandon=False)
+        self._not_before = 0.0
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -62,8 +65,15 @@ class LiveGrant:
             NotSignedIn: the grant is dead.
             GoogleUnavailable: it could not be refreshed for now.
         """
-        if self._stale(rejected):
-            await self._refreshing.join("refresh", lambda: self._refresh(rejected))
+        if self._stale(rejected) and not (
+            self._still_good(rejected) and self._clock.seconds() < self._not_before
+        ):
+            try:
+                await self._refreshing.join("refresh", lambda: self._refresh(rejected))
+            except DocsessionError:
+                if not self._still_good(rejected):
+                    raise
+                self._not_before = self._clock.seconds() + LATER
         if self.grant.dead:
             raise NotSignedIn
         return self.grant.access_token
@@ -78,18 +88,24 @@ class LiveGrant:
             return False
         return grant.access_token == rejected or self._clock.seconds() >= grant.access_expires - EARLY
 
+    def _still_good(self, rejected: str | None) -> bool:
+        """It ends soon, but not yet."""
+        grant = self.grant
+        return (
+            not grant.dead and grant.access_token != rejected and self._clock.seconds() < grant.access_expires
+        )
+
     async def _refresh(self, rejected: str | None) -> None:
         # Somebody else may have refreshed, or signed in anew, since this grant was read.
-        stored = await self._store.load_grant(self._user_id)
+        stored = await self._stored()
         if stored is not None and stored.generation > self.grant.generation:
             self.grant = stored
             if not self._stale(rejected):
                 return
         before = self.grant
         if before.refresh_token is None:
-            if self._clock.seconds() < before.access_expires and before.access_token != rejected:
-                return
-            await self._die(before)
+            if not self._still_good(rejected):
+                await self._die(before)
             return
         try:
             granted = await self._oauth.refresh(before.refresh_token)
@@ -106,22 +122,35 @@ class LiveGrant:
         self._on_refresh("ok")
         await self._keep(before, after_refresh(before, granted, self._clock.seconds()))
 
+    async def _stored(self) -> Grant | None:
+        try:
+            return await self._store.load_grant(self._user_id)
+        except Unavailable:
+            return None  # then what is known here has to do
+
     async def _keep(self, before: Grant, after: Grant) -> None:
+        if self.grant is not before:
+            return  # a sign-in brought a newer one while Google was asked
         # Until it is stored it serves from memory: better than asking Google again.
         self.grant = after
+        replaces = before.generation
         try:
-            if not await self._store.save_grant(self._user_id, after, replaces=before.generation):
+            while not await self._store.save_grant(self._user_id, after, replaces=replaces):
                 stored = await self._store.load_grant(self._user_id)
-                if stored is not None:
+                if stored is None:
+                    return  # the user was deleted
+                if stored.generation >= after.generation:
                     self.grant = stored
+                    return
+                replaces = stored.generation  # the one before could not be stored
         except Unavailable:
             self._log.warn("a refreshed grant could not be stored: the store is away")
 
     async def _die(self, before: Grant) -> None:
-        self._log.info("a grant is dead: Google says it was revoked or has expired")
         dead = msgspec.structs.replace(before, generation=before.generation + 1, dead=True, access_token="")
         await self._keep(before, dead)
-        if self.grant.dead:
+        if self.grant is dead:
+            self._log.info("a grant is dead: Google says it was revoked or has expired")
             await self._on_dead()
 
 

@@ -1,6 +1,6 @@
 """One HTTP exchange with Google over treq: bounded in time and size, no cookies, no retries.
 
-Whether to try again is decided above (:mod:`docsession.google.exchange`), so what this
+Whether to try again is decided above (:mod:`docsession.google.drive`), so what this
 tells apart is what that decision needs: never sent, sent without an answer, answered.
 """
 
@@ -14,10 +14,11 @@ import msgspec
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from twisted.web._newclient import RequestNotSent
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
@@ -65,6 +66,12 @@ class Reply(msgspec.Struct, frozen=True):
             return min(3600.0, max(0.0, float(values[0])))
         except (IndexError, ValueError):
             return None
+
+
+class _Progress:
+    """How far an exchange came before it was given up."""
+
+    never_connected = False
 
 
 class GoogleHttp:
@@ -115,14 +122,19 @@ class GoogleHttp:
             options["data"] = form
         elif method in ("POST", "PATCH", "PUT"):
             options["data"] = b""
+        progress = _Progress()
         try:
             return await with_timeout(
-                self._clock, self._answer_within, self._exchange(method, url, headers, options)
+                self._clock, self._answer_within, self._exchange(method, url, headers, options, progress)
             )
         except TimeoutError:
+            if progress.never_connected:
+                raise NotSent(f"no connection within {self._answer_within:g} s") from None
             raise NoAnswer(f"no answer within {self._answer_within:g} s") from None
 
-    async def _exchange(self, method: str, url: str, headers: Headers, options: dict[str, Any]) -> Reply:
+    async def _exchange(
+        self, method: str, url: str, headers: Headers, options: dict[str, Any], progress: _Progress
+    ) -> Reply:
         try:
             response = await self._client.request(
                 method, url, headers=headers, allow_redirects=False, unbuffered=True, **options
@@ -130,19 +142,35 @@ class GoogleHttp:
             body = await collect(response, self._most_bytes)
         except (CancelledError, TooLarge):
             raise
-        except (ConnectError, DNSLookupError) as error:
+        except ConnectingCancelledError:
+            progress.never_connected = True
+            raise CancelledError from None
+        except (ConnectError, DNSLookupError, RequestNotSent) as error:
             raise NotSent(str(error)) from None
         except Exception as error:  # whatever it was, bytes may have left
+            if _given_up(error):
+                raise CancelledError from None
             raise NoAnswer(f"{type(error).__name__}: {error}") from None
         return Reply(response.code, response.headers, body)
 
 
 def collect(response: IResponse, most: int) -> Deferred[bytes]:
     """The whole body, or :class:`TooLarge` and a dropped connection."""
-    done: Deferred[bytes] = Deferred(lambda _: collector.drop())
+
+    def give_up(done: Deferred[bytes]) -> None:
+        # First, since dropping the connection may end the collecting at once.
+        done.errback(CancelledError())
+        collector.drop()
+
+    done: Deferred[bytes] = Deferred(give_up)
     collector = _Collector(done, most)
     response.deliverBody(collector)
     return done
+
+
+def _given_up(error: Exception) -> bool:
+    """Whether it is a cancellation in the wrapping that twisted.web puts around it."""
+    return any(reason.check(CancelledError) for reason in getattr(error, "reasons", None) or ())
 
 
 class _Collector(Protocol):

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
+from docsession.errors import GoogleUnavailable
 from docsession.google.drive import Account, Drive
 from docsession.google.drive_request import compose
 from docsession.google.table import TABLE
@@ -83,7 +84,10 @@ class Looker:
         params = {"fileId": file_id, "fields": f"{SHARED_FIELDS},{OWN_FIELDS}"}
         began = self._clock.seconds()
         answer = await self._drive.ask(account, compose(self._get, params), poll=poll)
-        return view_of(answer, began)
+        try:
+            return view_of(answer, began)
+        except (KeyError, ValueError):
+            raise _nonsense() from None
 
     async def comments(self, account: Account, file_id: str, *, since: str | None, poll: bool) -> Comments:
         """All comments (deleted ones included), or those modified at or after ``since``."""
@@ -99,7 +103,10 @@ class Looker:
             params["startModifiedTime"] = since
         for _ in range(_MOST_PAGES):
             answer = await self._drive.ask(account, compose(self._comments, params), poll=poll)
-            found.extend(shared_comment(comment) for comment in answer.get("comments", ()))
+            listed = answer.get("comments", [])
+            if not isinstance(listed, list) or not all(_is_comment(comment) for comment in listed):
+                raise _nonsense()
+            found.extend(shared_comment(comment) for comment in listed)
             if not answer.get("nextPageToken"):
                 break
             params["pageToken"] = answer["nextPageToken"]
@@ -133,6 +140,15 @@ def shared_comment(comment: Mapping[str, Any]) -> dict[str, Any]:
     if "replies" in comment:
         shared["replies"] = [shared_comment(reply) for reply in comment["replies"]]
     return shared
+
+
+def _is_comment(value: Any) -> bool:
+    replies = value.get("replies", []) if isinstance(value, dict) and "id" in value else None
+    return isinstance(replies, list) and all(isinstance(reply, dict) for reply in replies)
+
+
+def _nonsense() -> GoogleUnavailable:
+    return GoogleUnavailable("Google answered nonsense", retry_after=5)
 
 
 def _only(value: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

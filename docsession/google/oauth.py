@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from docsession.config import Google
-from docsession.errors import GoogleUnavailable
+from docsession.errors import GoogleUnavailable, TooLarge
 from docsession.google.http import GoogleHttp, NoAnswer, NotSent, Reply
 from docsession.model import SignInState, User
 from docsession.tasks import Flights
@@ -132,7 +132,7 @@ class OAuth:
         """Take the whole grant back. True when Google says it is (or was) gone."""
         try:
             reply = await self._http.send("POST", self._endpoints.revocation, form={"token": token})
-        except (NotSent, NoAnswer) as error:
+        except (NotSent, NoAnswer, TooLarge) as error:
             self._log.warn("a grant could not be revoked: {error}", error=str(error))
             return False
         return reply.status in (200, 400)
@@ -148,7 +148,7 @@ class OAuth:
         if header.get("alg") != "RS256":
             raise BadIdToken("not signed with RS256")
         certificate = await self._certificate(str(header.get("kid")))
-        if certificate is None or not crypt.verify_signature(signed, signature, [certificate]):
+        if certificate is None or not _signed_with(certificate, signed, signature):
             raise BadIdToken("the signature is not Google's")
         issuer = self._endpoints.issuer
         if claims.get("iss") not in (issuer, issuer.removeprefix("https://")):
@@ -182,13 +182,13 @@ class OAuth:
         form = form | {"client_id": self._google.client_id, "client_secret": self._secret}
         try:
             reply = await self._http.send("POST", self._endpoints.token, form=form)
-        except (NotSent, NoAnswer) as error:
+        except (NotSent, NoAnswer, TooLarge) as error:
             self._log.warn("Google's token endpoint does not answer: {error}", error=str(error))
             raise GoogleUnavailable("Google's sign-in does not answer", retry_after=5) from None
         if reply.status == 200:
             try:
                 answer = msgspec.json.decode(reply.body, type=_TokenAnswer, strict=False)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 raise GoogleUnavailable("Google's sign-in answered nonsense", retry_after=5) from None
             return Granted(
                 access_token=answer.access_token,
@@ -222,12 +222,19 @@ class OAuth:
             if reply.status != 200:
                 raise NoAnswer(f"status {reply.status}")
             certificates = {str(kid): str(pem) for kid, pem in reply.json().items()}
-        except (NotSent, NoAnswer) as error:
+        except (NotSent, NoAnswer, TooLarge) as error:
             self._log.warn("Google's certificates cannot be had: {error}", error=str(error))
             raise GoogleUnavailable("Google's certificates cannot be had", retry_after=5) from None
         match = _MAX_AGE.search(",".join(reply.headers.getRawHeaders("Cache-Control") or []))
         self._certificates = certificates
         self._certificates_until = self._clock.seconds() + min(86400, int(match[1]) if match else 3600)
+
+
+def _signed_with(certificate: str, signed: bytes, signature: bytes) -> bool:
+    try:
+        return bool(crypt.verify_signature(signed, signature, [certificate]))
+    except ValueError:  # what was sent as a certificate is none
+        return False
 
 
 def challenge(verifier: str) -> str:

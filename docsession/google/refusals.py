@@ -63,11 +63,8 @@ def read(reply: Reply) -> Refusal:
     except NoAnswer:
         envelope = None
     error: dict[str, Any] = envelope if isinstance(envelope, dict) else {}
-    details = [entry for entry in error.get("errors") or () if isinstance(entry, dict)]
-    reasons = {str(entry.get("reason", "")) for entry in details}
-    reasons |= {
-        str(entry.get("reason", "")) for entry in error.get("details") or () if isinstance(entry, dict)
-    }
+    details = _entries(error.get("errors"))
+    reasons = {str(entry.get("reason", "")) for entry in (*details, *_entries(error.get("details")))}
     reason = str(details[0].get("reason", "")) if details else str(error.get("status", ""))
     message = str(error.get("message") or f"Google answered {status}")[:500]
     patience = reply.retry_after or 0.0
@@ -81,6 +78,10 @@ def read(reply: Reply) -> Refusal:
             return Refusal(kind, status, known, message, max(patience, table[known]))
     if status == 429:
         return Refusal(Kind.SLOW_USER, status, reason or "rateLimitExceeded", message, patience)
-    if status >= 500 and status != 501:
+    if status == 408 or (status >= 500 and status != 501):
         return Refusal(Kind.WEATHER, status, reason or "backendError", message, patience)
     return Refusal(Kind.FINAL, status, reason, message)
+
+
+def _entries(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

@@ -1,0 +1,212 @@
+"""When each watched document is looked at, and with whose eyes.
+
+One schedule holds what is due. A document is looked at in turn with the eyes of all who watch
+it: that spreads the cost over them and renews everybody's proof of access. What a look finds
+is handed to the hub (:mod:`docsession.documents`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from docsession.config import Polling
+from docsession.discussion import overlap
+from docsession.document import Document, Viewer, Watcher
+from docsession.errors import DocsessionError
+from docsession.google.drive import AccessRefused
+from docsession.google.look import Comments, FileView
+from docsession.google.refusals import ACCESS_LOST
+from docsession.schedule import TICK, Schedule
+from docsession.tasks import Flights, spawn
+
+__all__ = ["SECOND_LOOK", "Looks"]
+
+# A refusal of access is believed when a second look says the same.
+SECOND_LOOK = 2.0
+
+FILE, COMMENTS = "file", "comments"
+
+
+class Looks:
+    """Looks that are due, under way, and asked for by somebody who waits."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        rng: random.Random,
+        polling: Polling,
+        *,
+        find: Callable[[str], Document | None],
+        on_file: Callable[[Document, Viewer, FileView], None],
+        on_comments: Callable[[Document, Viewer, Comments], None],
+        on_refused: Callable[[Document, Watcher], None],
+    ) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._polling = polling
+        self._find = find
+        self._on_file = on_file
+        self._on_comments = on_comments
+        self._on_refused = on_refused
+        self._under_way: set[tuple[str, str, str]] = set()
+        self._running: set[Deferred[None]] = set()
+        self._asked: Flights[FileView] = Flights()
+        self._asked_comments: Flights[Comments] = Flights()
+        self._moves = 0
+        self.schedule = Schedule(clock, self._start)
+
+    # -- what becomes due
+
+    def plan(self, document: Document) -> None:
+        """Due one interval after the last look, at once if that is past."""
+        when = max(self._clock.seconds(), document.as_of + self._interval(document))
+        self.schedule.by((FILE, document.id), when)
+
+    def plan_comments(self, document: Document) -> None:
+        """Due after the longest time that comments are not looked at."""
+        self.schedule.by((COMMENTS, document.id), self._clock.seconds() + self._polling.comments)
+
+    def file_due(self, document: Document) -> None:
+        """Due now, with anybody's eyes."""
+        self.schedule.by((FILE, document.id), self._clock.seconds())
+
+    def comments_due(self, document: Document) -> None:
+        """Due now, with anybody's eyes who watches them."""
+        self.schedule.by((COMMENTS, document.id), self._clock.seconds())
+
+    def viewer_due(self, document: Document, user_id: str, *, after: float = 0.0) -> None:
+        """This user is to look at the document."""
+        self.schedule.by((FILE, document.id, user_id), self._clock.seconds() + after)
+
+    def viewer_comments_due(self, document: Document, user_id: str) -> None:
+        """This user is to look at the comments."""
+        self.schedule.by((COMMENTS, document.id, user_id), self._clock.seconds())
+
+    def drop(self, document: Document) -> None:
+        """Nobody watches it any more."""
+        self.schedule.drop((FILE, document.id))
+        self.schedule.drop((COMMENTS, document.id))
+
+    def moved(self) -> None:
+        """Something was written: nobody joins a look that was begun before."""
+        self._moves += 1
+
+    # -- looks that somebody waits for
+
+    async def ask(self, viewer: Viewer, file_id: str) -> FileView:
+        """This user's look, or the one of theirs that is under way. Raises any Google error."""
+        key = (self._moves, viewer.id, file_id)
+        try:
+            return await self._asked.join(key, lambda: viewer.look(file_id, poll=False))
+        except AccessRefused as refused:
+            raise refused.refusal.error() from None
+
+    async def ask_comments(self, viewer: Viewer, document: Document) -> Comments:
+        """The same, at the comments: at what changed, if the rest is known."""
+        since = _since(document)
+        key = (self._moves, viewer.id, document.id, since)
+        try:
+            return await self._asked_comments.join(
+                key, lambda: viewer.look_at_comments(document.id, since=since, poll=False)
+            )
+        except AccessRefused as refused:
+            raise refused.refusal.error() from None
+
+    def stop(self) -> None:
+        """Nothing is due any more; looks under way are given up."""
+        self.schedule.stopService()
+        for running in list(self._running):
+            running.cancel()
+
+    # -- looks that are due
+
+    def _start(self, what: Hashable) -> None:
+        at, file_id, *who = cast(tuple[str, ...], what)
+        document = self._find(file_id)
+        if document is None:
+            return
+        now = self._clock.seconds()
+        if who:
+            watchers = [w for user_id, w in document.watchers.items() if user_id == who[0]]
+        else:
+            self._plan_next(at, document)
+            watchers = [w for w in document.watchers.values() if w.lost_since is None]
+        if at == COMMENTS:
+            watchers = [w for w in watchers if w.wants_comments]
+        free = [w for w in watchers if (at, file_id, w.viewer.id) not in self._under_way]
+        if free:
+            watcher = min(free, key=lambda w: self._last(at, document, w))
+            watcher.tried[at] = now
+            self._spawn(self._look(what, at, document, watcher))
+        elif watchers:
+            # The one under way began before whatever made this due, and may not show it.
+            self.schedule.by(what, now + TICK)
+
+    def _plan_next(self, at: str, document: Document) -> None:
+        if at == COMMENTS:
+            self.plan_comments(document)
+        else:
+            self.schedule.at((FILE, document.id), self._clock.seconds() + self._interval(document))
+
+    def _last(self, at: str, document: Document, watcher: Watcher) -> float:
+        # Tries count too: eyes that always fail must not keep the others from looking.
+        return max(document.seen_by(watcher.viewer.id)[at == COMMENTS], watcher.tried.get(at, 0.0))
+
+    async def _look(self, what: Hashable, at: str, document: Document, watcher: Watcher) -> None:
+        key = (at, document.id, watcher.viewer.id)
+        self._under_way.add(key)
+        try:
+            if at == COMMENTS:
+                await self._look_at_comments(document, watcher)
+            else:
+                await self._look_at_file(document, watcher)
+        except AccessRefused as refused:
+            if refused.refusal.reason in ACCESS_LOST:
+                self._on_refused(document, watcher)
+            else:
+                self._log.warn("a look was refused: {reason}", reason=refused.refusal.reason)
+                self._again(what, document)
+        except DocsessionError as error:
+            self._log.debug("a look failed: {reason}", reason=error.name)
+            self._again(what, document, error.retry_after or 0.0)
+        finally:
+            self._under_way.discard(key)
+
+    async def _look_at_file(self, document: Document, watcher: Watcher) -> None:
+        view = await watcher.viewer.look(document.id, poll=True)
+        if document.watchers.get(watcher.viewer.id) is watcher:
+            self._on_file(document, watcher.viewer, view)
+
+    async def _look_at_comments(self, document: Document, watcher: Watcher) -> None:
+        comments = await watcher.viewer.look_at_comments(document.id, since=_since(document), poll=True)
+        if document.watchers.get(watcher.viewer.id) is watcher:
+            self._on_comments(document, watcher.viewer, comments)
+
+    def _again(self, what: Hashable, document: Document, after: float = 0.0) -> None:
+        """What made it due is still unseen. (A document's own next look is planned already.)"""
+        if self._find(document.id) is document:
+            wait = min(max(after, self._interval(document)), self._polling.comments)
+            self.schedule.by(what, self._clock.seconds() + wait)
+
+    def _interval(self, document: Document) -> float:
+        visible = any(watcher.visible for watcher in document.watchers.values())
+        interval = self._polling.visible if visible else self._polling.hidden
+        return interval * self._rng.uniform(1 - self._polling.jitter, 1 + self._polling.jitter)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        running = spawn(self._log, work)
+        self._running.add(running)
+        running.addBoth(lambda _: self._running.discard(running))
+
+
+def _since(document: Document) -> str | None:
+    known = document.discussion
+    return overlap(known.mark) if known.loaded else None

@@ -1,0 +1,447 @@
+"""Live listings: kept true by the feed, by peers and by looks; alone, and through the server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from docsession.errors import GoogleUnavailable
+from docsession.google.cache import Cached
+from docsession.google.drive import AccessRefused
+from docsession.google.drive_request import DriveRequest, Policy, find_method, prepare
+from docsession.google.feed import Feed, Sweep
+from docsession.google.refusals import Kind, Refusal
+from docsession.listings import Listings
+from tests.support import Stack, Tab
+from tests.unit.hub import FakeTab
+
+ANN, BOB = "ann@example.com", "bob@example.com"
+
+
+def listing(**params: Any) -> DriveRequest:
+    return prepare(find_method("drive.files.list"), params, Policy())
+
+
+class FakeFeed:
+    """A log whose sweeps find what the test puts in."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.ended = 0
+        self.sweeps = 0
+        self.next = Sweep(frozenset(), lost=False)
+        self.failing: Exception | None = None
+
+    async def begin(self) -> None:
+        self.begun += 1
+
+    def end(self) -> None:
+        self.ended += 1
+
+    async def sweep(self) -> Sweep:
+        self.sweeps += 1
+        if self.failing is not None:
+            raise self.failing
+        found, self.next = self.next, Sweep(frozenset(), lost=False)
+        return found
+
+
+class ListingsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.feed = FakeFeed()
+        self.answer: dict[str, Any] = {"files": [{"id": "a", "name": "A"}]}
+        self.failing: Exception | None = None
+        self.slow = False
+        self.waiting: list[Callable[[], None]] = []
+        self.reads: list[tuple[DriveRequest, bool]] = []
+        self.changed: list[str] = []
+        ids = iter(f"listing-{number}" for number in range(100))
+        self.listings = Listings(
+            self.feed,  # type: ignore[arg-type]
+            self.clock,
+            every=60,
+            read=self.read,
+            on_changed=self.changed.append,
+            new_id=lambda: next(ids),
+        )
+        self.listings.startService()
+        self.addCleanup(self.listings.stopService)
+
+    async def read(self, request: DriveRequest, *, poll: bool) -> Cached:
+        self.reads.append((request, poll))
+        began, data = self.clock.seconds(), json.dumps(self.answer).encode()
+        files = frozenset(str(file["id"]) for file in self.answer["files"])
+        failing = self.failing
+        if self.slow:
+            answered: Deferred[None] = Deferred()
+            self.waiting.append(lambda: answered.callback(None))
+            await answered
+        if failing is not None:
+            raise failing
+        return Cached(data, began, files, "ann")
+
+    def begin(self, tab: FakeTab, **params: Any) -> Deferred[dict[str, Any]]:
+        return Deferred.fromCoroutine(self.listings.watch(tab, listing(**params)))
+
+    def watch(self, **params: Any) -> tuple[FakeTab, str]:
+        tab = FakeTab()
+        return tab, str(self.successResultOf(self.begin(tab, **params))["listing"])
+
+    def names(self, tab: FakeTab) -> list[list[str]]:
+        return [[f["name"] for f in e["data"]["files"]] for e in tab.events("listing.changed")]
+
+    def sweep_finds(self, *files: str, lost: bool = False) -> None:
+        self.feed.next = Sweep(frozenset(files), lost)
+        self.clock.advance(60)
+
+    def test_the_same_params_share_one(self) -> None:
+        first, second = self.watch(q="a", pageSize=5), self.watch(pageSize=5, q="a")
+        other = self.watch(q="b", pageSize=5)
+        self.assertEqual(first[1], second[1])
+        self.assertNotEqual(first[1], other[1])
+        self.assertEqual(len(self.listings), 2)
+
+    def test_first_the_token_then_the_reading_and_that_for_a_person(self) -> None:
+        self.watch()
+        self.assertEqual(self.feed.begun, 1)
+        self.assertEqual([poll for _, poll in self.reads], [False])
+
+    def test_an_entry_runs_it_again_and_a_difference_is_told(self) -> None:
+        tab, _ = self.watch()
+        self.sweep_finds("a")
+        self.assertEqual((len(self.reads), self.names(tab), self.changed), (2, [], ["a"]))
+        self.answer = {"files": [{"id": "a", "name": "B"}]}
+        self.sweep_finds("a")
+        self.assertEqual(self.names(tab), [["B"]])
+        self.assertEqual([poll for _, poll in self.reads], [False, True, True])
+
+    def test_nothing_found_nothing_read(self) -> None:
+        self.watch()
+        self.sweep_finds()
+        self.assertEqual((len(self.reads), self.feed.sweeps), (1, 1))
+
+    def test_another_page_token_is_no_change(self) -> None:
+        self.answer["nextPageToken"] = "one"
+        tab, _ = self.watch()
+        self.answer["nextPageToken"] = "two"
+        self.sweep_finds("a")
+        self.assertEqual((len(self.reads), self.names(tab)), (2, []))
+
+    def test_a_lost_token_runs_all_of_them(self) -> None:
+        tab, _ = self.watch()
+        self.answer = {"files": []}
+        self.sweep_finds(lost=True)
+        self.assertEqual(self.names(tab), [[]])
+
+    def test_a_failed_sweep_is_done_again(self) -> None:
+        self.watch()
+        self.feed.failing = GoogleUnavailable(retry_after=1)
+        self.clock.advance(60)
+        self.feed.failing = None
+        self.sweep_finds("a")
+        self.assertEqual((self.feed.sweeps, self.feed.ended, len(self.reads)), (2, 0, 2))
+
+    def test_a_run_that_fails_is_made_up_for(self) -> None:
+        tab, _ = self.watch()
+        self.answer = {"files": [{"id": "a", "name": "B"}]}
+        self.failing = GoogleUnavailable(retry_after=1)
+        self.sweep_finds("a")
+        self.assertEqual(self.names(tab), [])
+        self.failing = None
+        self.sweep_finds()
+        self.assertEqual(self.names(tab), [["B"]])
+        self.sweep_finds()
+        self.assertEqual(len(self.reads), 3)
+
+    def test_swept_only_while_one_is_watched(self) -> None:
+        tab, one = self.watch(q="a")
+        other, _ = self.watch(q="b")
+        self.listings.unwatch(tab, one)
+        self.clock.advance(60)
+        self.assertEqual((self.feed.sweeps, self.feed.ended), (1, 0))
+        self.listings.forget(other)
+        self.assertEqual((self.feed.ended, len(self.listings), self.clock.getDelayedCalls()), (1, 0, []))
+        self.watch(q="c")
+        self.clock.advance(60)
+        self.assertEqual(self.feed.sweeps, 2)
+
+    def test_a_failed_watch_leaves_nothing(self) -> None:
+        self.failing = GoogleUnavailable(retry_after=1)
+        self.failureResultOf(self.begin(FakeTab()), GoogleUnavailable)
+        self.assertEqual((len(self.listings), self.feed.ended, self.clock.getDelayedCalls()), (0, 1, []))
+
+    def test_the_end_of_one_does_not_take_the_token_of_one_that_begins(self) -> None:
+        tab, one = self.watch(q="a")
+        self.slow = True
+        beginning = self.begin(FakeTab(), q="b")
+        self.listings.unwatch(tab, one)
+        self.assertEqual(self.feed.ended, 0)
+        self.waiting.pop()()
+        self.successResultOf(beginning)
+
+    def test_what_comes_while_it_runs_makes_one_more_run(self) -> None:
+        tab, _ = self.watch()
+        self.slow = True
+        self.listings.touched(None)
+        self.answer = {"files": [{"id": "a", "name": "B"}]}
+        self.listings.touched("a")
+        self.listings.touched("a")
+        self.waiting.pop()()
+        self.assertEqual(self.names(tab), [])
+        self.waiting.pop()()
+        self.assertEqual((self.names(tab), len(self.reads)), ([["B"]], 3))
+
+    def test_a_reading_begun_earlier_that_comes_later_takes_nothing_back(self) -> None:
+        tab, _ = self.watch()
+        self.slow = True
+        late = FakeTab()
+        beginning = self.begin(late)
+        self.clock.advance(1)
+        self.answer = {"files": [{"id": "a", "name": "B"}]}
+        self.listings.touched(None)
+        self.waiting.pop(1)()
+        self.assertEqual(self.names(tab), [["B"]])
+        self.waiting.pop(0)()  # shows the old name: it is read once more
+        self.waiting.pop(0)()
+        self.assertEqual(json.loads(bytes(self.successResultOf(beginning)["data"]))["files"][0]["name"], "B")
+        self.assertEqual(self.names(tab), [["B"]])
+        self.assertEqual(late.raw, [])
+
+    def test_a_look_runs_those_that_hold_the_file(self) -> None:
+        self.watch()
+        self.listings.touched("b")
+        self.assertEqual(len(self.reads), 1)
+        self.listings.touched("a")
+        self.assertEqual(len(self.reads), 2)
+
+    def test_on_a_shared_drive_it_is_run_on_the_timer(self) -> None:
+        tab, _ = self.watch(corpora="drive", driveId="d", includeItemsFromAllDrives=True)
+        self.watch()
+        self.answer = {"files": [{"id": "a", "name": "B"}]}
+        self.sweep_finds()
+        self.assertEqual((self.names(tab), len(self.reads)), ([["B"]], 3))
+
+    def test_stopped_there_is_nothing_left(self) -> None:
+        self.watch()
+        self.slow = True
+        self.listings.touched(None)
+        self.listings.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.feed.ended, 1)
+
+
+class FakeDrive:
+    """Answers of Drive's, one after the other; an exception is raised."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.asked: list[dict[str, str]] = []
+
+    async def ask(self, account: object, request: DriveRequest, **_: Any) -> Any:
+        self.asked.append({"method": request.method.id, **dict(request.query)})
+        answer = self.answers.pop(0)
+        if isinstance(answer, Deferred):
+            answer = await answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def call(self, account: object, request: DriveRequest, **more: Any) -> Any:
+        try:
+            return await self.ask(account, request, **more)
+        except AccessRefused as refused:
+            raise refused.refusal.error() from None
+
+
+def refused(status: int, reason: str = "invalid") -> AccessRefused:
+    return AccessRefused(Refusal(Kind.FINAL, status, reason, "No."))
+
+
+class FeedTests(SynchronousTestCase):
+    def feed(self, *answers: Any) -> tuple[Feed, FakeDrive]:
+        drive = FakeDrive({"startPageToken": "5"}, *answers)
+        feed = Feed(drive, object())  # type: ignore[arg-type]
+        self.successResultOf(Deferred.fromCoroutine(feed.begin()))
+        return feed, drive
+
+    def sweep(self, feed: Feed) -> Sweep:
+        return self.successResultOf(Deferred.fromCoroutine(feed.sweep()))
+
+    def test_it_reads_on_over_an_empty_page(self) -> None:
+        feed, drive = self.feed(
+            {"changes": [{"fileId": "a"}], "nextPageToken": "6"},
+            {"changes": [], "nextPageToken": "7"},
+            {"changes": [{"fileId": "b", "removed": True}, {"fileId": "a"}], "newStartPageToken": "9"},
+            {"changes": [], "newStartPageToken": "9"},
+        )
+        self.assertEqual(self.sweep(feed), Sweep(frozenset("ab"), lost=False))
+        self.assertEqual(self.sweep(feed), Sweep(frozenset(), lost=False))
+        self.assertEqual([asked.get("pageToken") for asked in drive.asked], [None, "5", "6", "7", "9"])
+
+    def test_a_sweep_that_fails_on_any_page_is_done_again_from_its_beginning(self) -> None:
+        feed, drive = self.feed(
+            {"changes": [{"fileId": "a"}], "nextPageToken": "6"},
+            GoogleUnavailable(retry_after=1),
+            {"changes": [{"fileId": "a"}], "nextPageToken": "6"},
+            {"changes": [{"fileId": "b"}], "newStartPageToken": "7"},
+        )
+        self.failureResultOf(Deferred.fromCoroutine(feed.sweep()), GoogleUnavailable)
+        self.assertEqual(self.sweep(feed).files, {"a", "b"})
+        self.assertEqual([asked.get("pageToken") for asked in drive.asked], [None, "5", "6", "5", "6"])
+
+    def test_a_token_that_google_does_not_know_is_replaced(self) -> None:
+        for status in (400, 404, 410):
+            feed, drive = self.feed(
+                refused(status), {"startPageToken": "20"}, {"changes": [], "newStartPageToken": "21"}
+            )
+            self.assertTrue(self.sweep(feed).lost)
+            self.assertFalse(self.sweep(feed).lost)
+            self.assertEqual(drive.asked[-1]["pageToken"], "20")
+
+    def test_where_the_new_token_cannot_be_had_the_loss_is_told_later(self) -> None:
+        feed, _ = self.feed(refused(410), GoogleUnavailable(retry_after=1), {"startPageToken": "20"})
+        self.failureResultOf(Deferred.fromCoroutine(feed.sweep()), GoogleUnavailable)
+        self.assertTrue(self.sweep(feed).lost)
+
+    def test_other_refusals_leave_the_token(self) -> None:
+        feed, drive = self.feed(refused(403, "domainPolicy"), {"changes": [], "newStartPageToken": "5"})
+        error = self.failureResultOf(Deferred.fromCoroutine(feed.sweep())).value
+        self.assertEqual(error.name, "forbidden")
+        self.sweep(feed)
+        self.assertEqual(drive.asked[-1]["pageToken"], "5")
+
+    def test_a_refused_beginning_is_an_error_with_a_name(self) -> None:
+        feed = Feed(FakeDrive(refused(403, "domainPolicy")), object())  # type: ignore[arg-type]
+        error = self.failureResultOf(Deferred.fromCoroutine(feed.begin())).value
+        self.assertEqual(error.name, "forbidden")
+
+    def test_of_two_that_begin_at_once_the_earlier_token_is_kept(self) -> None:
+        first: Deferred[Any] = Deferred()
+        second: Deferred[Any] = Deferred()
+        drive = FakeDrive(first, second, {"changes": [], "newStartPageToken": "9"})
+        feed = Feed(drive, object())  # type: ignore[arg-type]
+        beginnings = [Deferred.fromCoroutine(feed.begin()) for _ in range(2)]
+        first.callback({"startPageToken": "5"})
+        second.callback({"startPageToken": "8"})
+        for beginning in beginnings:
+            self.successResultOf(beginning)
+        self.sweep(feed)
+        self.assertEqual(drive.asked[-1]["pageToken"], "5")
+
+    def test_an_entry_of_a_shared_drive_may_mean_anything(self) -> None:
+        feed, _ = self.feed({"changes": [{"removed": False}], "newStartPageToken": "6"})
+        self.assertEqual(self.sweep(feed), Sweep(frozenset(), lost=True))
+
+    def test_a_log_without_end_is_given_up(self) -> None:
+        endless = [{"changes": [], "nextPageToken": "6"}] * 100
+        feed, _ = self.feed(*endless, {"startPageToken": "7"})
+        self.assertTrue(self.sweep(feed).lost)
+
+    def test_it_asks_for_the_tokens_that_it_needs(self) -> None:
+        feed, drive = self.feed({"changes": [], "newStartPageToken": "5"})
+        self.sweep(feed)
+        self.assertIn("nextPageToken", drive.asked[-1]["fields"])
+        self.assertIn("newStartPageToken", drive.asked[-1]["fields"])
+        self.assertEqual(drive.asked[-1]["supportsAllDrives"], "true")
+
+
+class ThroughTheServer(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.stack = Stack()
+        self.addCleanup(self.stack.close)
+        self.talk = self.stack.file("Talk for the shops")
+
+    def tab(self, email: str, **params: Any) -> Tab:
+        tab = self.stack.signed_in_tab(email)
+        params = {"q": "trashed=false", "orderBy": "name", "fields": "files(id,name)"} | params
+        tab.call("listings.watch", **params)
+        return tab
+
+    def said(self, tab: Tab) -> list[set[str]]:
+        return [{file["name"] for file in event["data"]["files"]} for event in tab.events("listing.changed")]
+
+    def create(self, name: str) -> None:
+        self.stack.as_person(ANN, "POST", "/drive/v3/files", {"name": name})
+
+    def test_by_the_feed(self) -> None:
+        ann = self.tab(ANN)
+        self.create("A new one")
+        self.stack.advance(59)
+        self.assertEqual(self.said(ann), [])
+        self.stack.advance(2)
+        self.assertEqual(len(self.said(ann)), 1)
+        self.assertIn("A new one", self.said(ann)[0])
+        self.stack.advance(130)
+        self.assertEqual(len(self.said(ann)), 1)
+
+    def test_by_an_own_write_at_once_in_all_tabs(self) -> None:
+        ann = self.tab(ANN)
+        other = self.stack.tab(ann.identity)
+        other.call("listings.watch", q="trashed=false", orderBy="name", fields="files(id,name)")
+        ann.call("drive.files.create", requestBody={"name": "A new one"})
+        self.assertIn("A new one", self.said(other)[0])
+        self.assertEqual(ann.events(), other.events())
+
+    def test_by_a_peers_write_to_a_watched_document_and_by_a_look(self) -> None:
+        ann = self.tab(ANN)
+        bob = self.stack.signed_in_tab(BOB)
+        bob.call("documents.watch", fileId=self.talk)
+        bob.call("drive.files.update", fileId=self.talk, requestBody={"name": "A talk of Bob's"})
+        self.assertIn("A talk of Bob's", self.said(ann)[-1])
+        self.stack.as_person(BOB, "PATCH", f"/drive/v3/files/{self.talk}", {"name": "A talk at Google"})
+        self.stack.advance(7)
+        self.assertIn("A talk at Google", self.said(ann)[-1])
+        self.assertEqual(len(self.said(ann)), 2)
+
+    def test_what_does_not_show_is_no_event(self) -> None:
+        ann = self.tab(ANN)
+        for _ in range(2):
+            self.stack.control("POST", "/sandbox/view", {"email": ANN, "file": self.talk})
+            self.stack.advance(60)
+        self.assertEqual(self.said(ann), [])
+        self.assertGreater(self.stack.calls()["drive.files.list"], 1)
+
+    def test_a_lost_token_loses_nothing(self) -> None:
+        for status in (400, 404, 410):
+            ann = self.tab(ANN)
+            self.create(f"Amid {status}")
+            self.stack.faults(
+                {"match": {"method": "drive.changes.list"}, "times": 1, "status": status, "reason": "invalid"}
+            )
+            self.stack.advance(61)
+            self.assertIn(f"Amid {status}", self.said(ann)[-1])
+            ann.lose()
+
+    def test_bad_weather_loses_nothing(self) -> None:
+        ann = self.tab(ANN)
+        self.create("A storm")
+        self.stack.faults({"match": {"method": "drive.changes.list"}, "status": 503})
+        self.stack.advance(120)
+        self.assertEqual(self.said(ann), [])
+        self.stack.faults()
+        self.stack.advance(120)
+        self.assertIn("A storm", self.said(ann)[-1])
+
+    def test_nobody_watches_nothing_is_asked(self) -> None:
+        ann = self.tab(ANN)
+        listed = ann.call("listings.watch", q="trashed=true")
+        ann.call("listings.unwatch", listing=listed["listing"])
+        ann.lose()
+        before = self.stack.calls()
+        self.stack.advance(200)
+        self.assertEqual(self.stack.calls(), before)
+
+    def test_a_listing_that_google_refuses_leaves_nothing(self) -> None:
+        ann = self.stack.signed_in_tab(ANN)
+        error = ann.refused("listings.watch", q="no such query")
+        self.assertEqual(error["data"]["name"], "google_rejected")
+        before = self.stack.calls()
+        self.stack.advance(200)
+        self.assertEqual(self.stack.calls(), before)
