@@ -26,7 +26,7 @@ from docsession.interfaces import Store
 from docsession.keys import Keys, Sealer, load_keys
 from docsession.sandbox.app import Sandbox, StateError
 from docsession.tasks import sleep, with_timeout
-from docsession.web.sites import QuietSite, admin_resource
+from docsession.web.sites import PublicSite, QuietSite, admin_resource
 
 __all__ = ["Daemon", "Environment"]
 
@@ -172,7 +172,7 @@ class Daemon(Service):
         self._running.append(("sessions", assembly.directory.stopService))
         assembly.directory.startService()
         self._running.append(("tabs", lambda: Deferred.fromCoroutine(self._drain(assembly))))
-        self._listen("pages", config.server.listen, QuietSite(assembly.pages.resource(), reactor))
+        self._listen("pages", config.server.listen, PublicSite(assembly.pages.resource(), reactor))
         self._listen(
             "metrics", config.server.admin_listen, QuietSite(admin_resource(assembly.metrics), reactor)
         )

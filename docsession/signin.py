@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from docsession.config import origin_of
 from docsession.directory import Directory
-from docsession.errors import GoogleUnavailable, InvalidParams, Unavailable
+from docsession.errors import DocsessionError, InvalidParams
 from docsession.google.oauth import BadIdToken, Granted, OAuth, OAuthRefused, normal_scopes
 from docsession.interfaces import Store
 from docsession.model import Grant, Identity, SignInState, User
@@ -76,25 +76,24 @@ class SignIn:
         self, identity: Identity | None, *, state: str | None, code: str | None, error: str | None
     ) -> Returned:
         """The browser is back from Google with this identity (its cookie) and this query."""
+        taken: SignInState | None = None
         try:
-            return await self._returned(identity, state, code, error)
-        except Unavailable:
-            return self._failed(None, "exchange_failed", "the store is away")
+            taken = await self._store.take_state(state) if state else None
+            if taken is None or identity is None or taken.session_id != identity.session_id:
+                # Not this browser's: say nothing about the page that the other one was on.
+                return self._failed(None, "state_mismatch", "unknown, used or another browser's state")
+            if self._clock.seconds() > taken.expires:
+                return self._failed(taken, "expired", "the state has expired")
+            if error is not None or not code:
+                name = "access_denied" if error == "access_denied" else "exchange_failed"
+                return self._failed(taken, name, "Google sent no code")
+            return await self._exchanged(identity, taken, code)
+        except DocsessionError as failed:
+            return self._failed(taken, "exchange_failed", failed.message)
 
     # -- inside
 
-    async def _returned(
-        self, identity: Identity | None, state_text: str | None, code: str | None, error: str | None
-    ) -> Returned:
-        state = await self._store.take_state(state_text) if state_text else None
-        if state is None or identity is None or state.session_id != identity.session_id:
-            # Not this browser's: say nothing about the page that the other one was on.
-            return self._failed(None, "state_mismatch", "unknown, used or another browser's state")
-        if self._clock.seconds() > state.expires:
-            return self._failed(state, "expired", "the state has expired")
-        if error is not None or not code:
-            name = "access_denied" if error == "access_denied" else "exchange_failed"
-            return self._failed(state, name, "Google sent no code")
+    async def _exchanged(self, identity: Identity, state: SignInState, code: str) -> Returned:
         try:
             granted = await self._oauth.exchange(code, state.verifier, self._callback_url)
             if granted.id_token is None:
@@ -104,8 +103,8 @@ class SignIn:
             return self._failed(state, "exchange_failed", f"Google refused the code: {refused.error}")
         except BadIdToken as bad:
             return self._failed(state, "exchange_failed", f"the id_token is no good: {bad}")
-        except GoogleUnavailable as unavailable:
-            return self._failed(state, "exchange_failed", unavailable.message)
+        if await self._store.is_retired(identity.session_id):
+            return self._failed(state, "state_mismatch", "signed out, or in elsewhere, meanwhile")
         return await self._granted(identity, state, granted, user)
 
     async def _granted(

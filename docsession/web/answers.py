@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,8 @@ from twisted.web.server import Request
 from docsession.errors import DocsessionError
 
 __all__ = ["Proxies", "error_body", "header", "json", "plain_headers"]
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def header(request: Request, name: str) -> str | None:
@@ -45,7 +48,7 @@ def error_body(
 ) -> bytes:
     """``{"error": {"name", "message"}}`` with the error's status."""
     if error.retry_after is not None:
-        request.setHeader(b"Retry-After", str(max(1, round(error.retry_after))).encode())
+        request.setHeader(b"Retry-After", str(max(1, math.ceil(error.retry_after))).encode())
     return json(
         request,
         error.http_status if status is None else status,
@@ -60,22 +63,41 @@ class Proxies:
         self._networks = [ipaddress.ip_network(network) for network in networks]
 
     def client(self, request: Request) -> str:
-        """The address the request came from, as far as it can be believed.
+        """Whom to count a request to, as far as it can be believed: an address, or an IPv6 network.
 
         From the right, ``X-Forwarded-For`` is believed as long as a trusted proxy wrote it.
         """
-        address = str(getattr(request.getClientAddress(), "host", "") or "local")
+        host = str(getattr(request.getClientAddress(), "host", "") or "")
+        address = _address(host)
+        # Behind a unix socket there can only be a proxy on this machine.
+        trusted = bool(self._networks) if not host else self._trusts(address)
         forwarded = request.requestHeaders.getRawHeaders(b"X-Forwarded-For") or []
         hops = [hop.strip() for hop in b",".join(forwarded).decode("latin-1").split(",") if hop.strip()]
-        while hops and self._trusts(address):
-            address = hops.pop()
-        return address[:64]
+        while hops and trusted:
+            host = hops.pop()
+            address = _address(host)
+            trusted = self._trusts(address)
+        if address is None:
+            return host[:64] or "local"
+        if address.version == 6:
+            # Whoever has one address of it has all.
+            return str(ipaddress.ip_network((address, 64), strict=False))
+        return str(address)
 
-    def _trusts(self, address: str) -> bool:
-        if address == "local":  # a unix socket: only a proxy on this machine is behind it
-            return bool(self._networks)
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._networks)
+    def _trusts(self, address: _Address | None) -> bool:
+        return address is not None and any(address in network for network in self._networks)
+
+
+def _address(text: str) -> _Address | None:
+    """The address in ``203.0.113.7``, ``203.0.113.7:4711``, ``2001:db8::7`` or ``[2001:db8::7]:4711``."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    # A listener for both families shows IPv4 clients so.
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    return mapped or address

@@ -5,7 +5,9 @@ Bytes come from people; they are served so that they cannot run on our origin.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -20,22 +22,23 @@ from twisted.web.iweb import IAgent, IResponse
 from twisted.web.server import Request
 
 from docsession.directory import Directory
-from docsession.errors import GoogleUnavailable, InvalidParams, NotSignedIn
+from docsession.errors import GoogleUnavailable, InvalidParams, NotSignedIn, RateLimited
 from docsession.google.drive_request import compose
 from docsession.google.gate import Gate
 from docsession.google.http import USER_AGENT, Reply, collect
 from docsession.google.refusals import Kind, read
 from docsession.google.table import TABLE
 from docsession.model import Identity
-from docsession.sessions import BrowserSession, UserSession
+from docsession.sessions import UserSession
 from docsession.tasks import with_timeout
-from docsession.web.answers import header, plain_headers
+from docsession.web.answers import error_body, header, plain_headers
 
 __all__ = ["Content"]
 
 # These a browser shows and cannot run; everything else is only offered for saving.
 _SHOWN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "text/plain"})
-_PASSED_ON = ("Content-Length", "Content-Range", "Accept-Ranges")
+# So are these, but for what calls itself XML: a browser would make a document of it.
+_PLAYED = re.compile(r"(audio|video)/[a-z0-9][a-z0-9.-]*")
 _MOST_ERROR = 64 * 1024
 
 
@@ -70,20 +73,54 @@ class Content:
         browser = None if identity is None else await self._directory.find(identity)
         if browser is None or browser.user is None:
             raise NotSignedIn
-        user = browser.user
+        streaming = _Through(request, self._clock, self._silence)
+
+        def end() -> None:
+            # Not at once: it may be this very request that found the grant revoked.
+            streaming.cut()
+            if not streaming.begun:
+                self._clock.callLater(0, lambda: work.cancel())
+
+        browser.downloads.add(end)
+        work = Deferred.fromCoroutine(self._serve(request, browser.user, file_id, export, streaming))
+        try:
+            return await work
+        except CancelledError:
+            if streaming.is_over and not streaming.begun:
+                raise NotSignedIn from None
+            raise  # the browser left
+        finally:
+            browser.downloads.discard(end)
+
+    # -- inside
+
+    async def _serve(
+        self, request: Request, user: UserSession, file_id: str, export: str | None, streaming: _Through
+    ) -> bytes:
         try:
             name, mime_type = await self._describe(user, file_id)
             url = self._url(file_id, export)
         except InvalidParams as bad:
             raise InvalidParams(bad.message, path="$.ID") from None
-        async with self._gate.media(user.id):
+        async with AsyncExitStack() as held:
+            try:
+                await with_timeout(
+                    self._clock, self._answer_within, held.enter_async_context(self._gate.media(user.id))
+                )
+            except TimeoutError:
+                raise RateLimited("too many downloads at once", retry_after=5) from None
             response = await self._ask(user, url, header(request, "Range"))
-            shown = export or mime_type
-            self._set_headers(request, response, name, shown)
-            await self._stream(request, response, browser)
+            if response.code == 416:
+                _pass_on(request, response, ("Content-Range",))
+                no_range = InvalidParams("there is no such range", path="$.Range")
+                return error_body(request, no_range, status=416)
+            if streaming.is_over:
+                response.deliverBody(streaming)  # which drops it
+                raise NotSignedIn
+            self._set_headers(request, response, name, export or mime_type)
+            response.deliverBody(streaming)
+            await streaming.done
         return b""
-
-    # -- inside
 
     async def _describe(self, user: UserSession, file_id: str) -> tuple[str, str]:
         params = {"fileId": file_id, "fields": "id,name,mimeType"}
@@ -98,6 +135,7 @@ class Content:
         return f"{self._api}/drive/v3/{prepared.path}?{urlencode(query)}"
 
     async def _ask(self, user: UserSession, url: str, wanted: str | None) -> IResponse:
+        """Google's answer: 200 or 206 with the bytes to come, or 416."""
         rejected: str | None = None
         for _ in range(2):
             token = await user.grant.token(rejected=rejected)
@@ -109,7 +147,7 @@ class Content:
                 response = await with_timeout(
                     self._clock, self._answer_within, _requested(self._agent, url, headers)
                 )
-                if response.code < 400:
+                if response.code in (200, 206):
                     return response
                 body = await with_timeout(self._clock, self._answer_within, _collected(response))
             except CancelledError:
@@ -118,7 +156,7 @@ class Content:
                 self._log.warn("bytes could not be had from Google: {error}", error=type(error).__name__)
                 raise GoogleUnavailable(retry_after=5) from None
             if response.code == 416:
-                raise InvalidParams("there is no such range", path="$.Range")
+                return response
             refusal = read(Reply(response.code, response.headers, body))
             if refusal.kind is not Kind.STALE_TOKEN:
                 if refusal.kind is Kind.WEATHER:
@@ -131,34 +169,27 @@ class Content:
         plain_headers(request)
         request.setResponseCode(response.code)
         base = mime_type.partition(";")[0].strip().lower()
-        shown = base in _SHOWN or base.startswith(("audio/", "video/"))
+        shown = base in _SHOWN or _PLAYED.fullmatch(base) is not None
         said = base if shown else "application/octet-stream"
         if base == "text/plain":
             said = "text/plain; charset=utf-8"
         request.setHeader(b"Content-Type", said.encode("ascii", "replace"))
-        for passed in _PASSED_ON:
-            values = response.headers.getRawHeaders(passed)
-            if values:
-                request.setHeader(passed.encode(), values[0].encode())
+        _pass_on(request, response, ("Content-Range", "Accept-Ranges"))
         if isinstance(response.length, int):
             request.setHeader(b"Content-Length", str(response.length).encode())
         disposition = "inline" if shown else "attachment"
-        request.setHeader(
-            b"Content-Disposition", f"{disposition}; filename*=UTF-8''{quote(name[:200], safe='')}".encode()
-        )
+        quoted = quote(name[:200], safe="", errors="replace")
+        request.setHeader(b"Content-Disposition", f"{disposition}; filename*=UTF-8''{quoted}".encode())
         request.setHeader(b"Content-Security-Policy", b"sandbox; default-src 'none'")
         request.setHeader(b"Cross-Origin-Resource-Policy", b"same-origin")
         request.setHeader(b"Cache-Control", b"private, no-store")
 
-    async def _stream(self, request: Request, response: IResponse, browser: BrowserSession) -> None:
-        streaming = _Through(request, self._clock, self._silence)
-        browser.downloads.add(streaming.cut)
-        request.notifyFinish().addErrback(lambda _: streaming.cut())
-        try:
-            response.deliverBody(streaming)
-            await streaming.done
-        finally:
-            browser.downloads.discard(streaming.cut)
+
+def _pass_on(request: Request, response: IResponse, names: Iterable[str]) -> None:
+    for name in names:
+        values = response.headers.getRawHeaders(name)
+        if values:
+            request.setHeader(name.encode(), values[0].encode())
 
 
 async def _requested(agent: IAgent, url: str, headers: Headers) -> IResponse:
@@ -181,24 +212,25 @@ class _Through(Protocol):
         self._clock = clock
         self._silence = silence
         self._timer: IDelayedCall | None = None
-        self._over = False
         self._registered = False
+        self.begun = False
+        self.is_over = False
 
     def connectionMade(self) -> None:
-        if self._over:
+        if self.is_over:
             self._drop()
             return
         self._request.registerProducer(self, True)
-        self._registered = True
+        self.begun = self._registered = True
         self._listen()
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._over:
+        if not self.is_over:
             self._listen()
             self._request.write(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._over:
+        if self.is_over:
             return
         complete = reason.check(ResponseDone) is not None
         self._end()
@@ -208,22 +240,26 @@ class _Through(Protocol):
         self._finish()
 
     def cut(self) -> None:
-        """End it now: the session ended, the browser left, or Google fell silent."""
-        if self._over:
+        """End it now: the session ended, the browser left, or Google fell silent.
+
+        Where it has not begun there is still an answer to give, so the connection stays.
+        """
+        if self.is_over:
             return
         self._end()
-        self._drop()
-        _abort(self._request)
+        if self.begun:
+            self._drop()
+            _abort(self._request)
         self._finish()
 
     # -- IPushProducer, for the browser's side
 
     def pauseProducing(self) -> None:
-        self._quiet()
+        # The clock runs on: who does not read holds one of few places.
         _call(self.transport, "pauseProducing")
 
     def resumeProducing(self) -> None:
-        if not self._over:
+        if not self.is_over:
             self._listen()
             _call(self.transport, "resumeProducing")
 
@@ -241,7 +277,7 @@ class _Through(Protocol):
             self._timer.cancel()
 
     def _end(self) -> None:
-        self._over = True
+        self.is_over = True
         self._quiet()
         if self._registered:
             self._registered = False

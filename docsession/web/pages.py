@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 
 from docsession.config import Limits
@@ -95,7 +95,7 @@ class Pages:
 
     def resource(self) -> IResource:
         """The whole tree of the public listener."""
-        return self.app.resource()
+        return _Front(self.app.resource())
 
     @app.handle_errors(DocsessionError)
     def refused(self, request: IRequest, failure: Any) -> bytes:
@@ -128,6 +128,7 @@ class Pages:
             raise Forbidden("only pages of this site may have a cookie here")
         request.setHeader(b"Access-Control-Allow-Origin", origin.encode())
         request.setHeader(b"Access-Control-Allow-Credentials", b"true")
+        request.setHeader(b"Access-Control-Expose-Headers", b"Retry-After")
         request.setHeader(b"Vary", b"Origin")
         if request.method == b"OPTIONS":
             request.setHeader(b"Access-Control-Allow-Methods", b"POST")
@@ -181,7 +182,9 @@ class Pages:
         parts = await self._health()
         ready = all(state == "ok" for state in parts.values())
         answer: dict[str, Any] = {"status": "ok" if ready else "unavailable"}
-        if b"verbose" in request.uri.partition(b"?")[2].split(b"&"):
+        # Not request.args, which leaves out a name without a value.
+        asked = request.uri.partition(b"?")[2].split(b"&")
+        if any(part.partition(b"=")[0] == b"verbose" for part in asked):
             answer["parts"] = dict(parts)
         return json(request, 200 if ready else 503, answer)
 
@@ -203,6 +206,7 @@ class Pages:
             raise NotFound("the demo page is switched off (server.demo)")
         if header(request, "Host") != urlsplit(self._public_url).netloc:
             # Cookies and Origin belong to the public URL's host; elsewhere nothing would work.
+            plain_headers(request)
             request.setResponseCode(302)
             request.setHeader(b"Location", f"{self._public_url}/".encode())
             return b""
@@ -248,6 +252,23 @@ class Pages:
         wait = rate.take(now)
         if wait:
             raise RateLimited("too many new cookies from this address", retry_after=max(1.0, wait))
+
+
+class _Front(Resource):
+    """Before the routes: Klein would log a path that is no UTF-8 as a bug, and answer in HTML."""
+
+    isLeaf = True
+
+    def __init__(self, routes: IResource) -> None:
+        Resource.__init__(self)
+        self._routes = routes
+
+    def render(self, request: Request) -> Any:
+        try:
+            b"/".join(request.postpath or ()).decode("utf-8")
+        except UnicodeDecodeError:
+            return error_body(request, NotFound("there is nothing at this path"))
+        return self._routes.render(request)
 
 
 def _argument(request: Request, name: bytes) -> str | None:

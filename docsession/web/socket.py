@@ -6,6 +6,7 @@ with 400. Every option of Autobahn's that is open by default is set here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ from docsession.errors import (
     InternalError,
     InvalidRequest,
     SessionUnknown,
+    Unavailable,
 )
 from docsession.interfaces import Wire
 from docsession.model import Identity
@@ -36,6 +38,10 @@ from docsession.web.cookies import SessionCookie
 __all__ = ["SUBPROTOCOL", "SocketFactory", "SocketResource"]
 
 SUBPROTOCOL = "docsession.v1"
+
+# No browser cuts a short message into so many; each costs memory, an empty one too.
+_MOST_FRAGMENTS = 1000
+_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 
 Connect = Callable[[Wire, Identity, str], Connection]
 
@@ -48,6 +54,7 @@ class Socket(WebSocketServerProtocol):
     tab: Connection | None = None
     _held_back = 0
     _paused = False
+    _frames = 0
 
     def onConnect(self, request: Any) -> str | None:
         # A browser that offers subprotocols breaks off where none of them is taken.
@@ -74,6 +81,31 @@ class Socket(WebSocketServerProtocol):
         if self.tab is not None:
             self.tab.lost()
 
+    def onPing(self, payload: bytes) -> None:
+        # Who pings without reading would fill our memory with pongs; the latest ping is answered
+        # as well by none.
+        if not self._paused:
+            super().onPing(payload)
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        super().onMessageFrameBegin(length)
+        self._frames += 1
+        if self._frames > _MOST_FRAGMENTS and not self.failedByMe:
+            # Empty ones count for nothing in Autobahn's limit of a message's length.
+            self._fail_connection(CloseCode.TOO_BIG, "a message in too many fragments")
+
+    def onMessageEnd(self) -> None:
+        self._frames = 0
+        super().onMessageEnd()
+
+    def onAutoPingTimeout(self) -> None:
+        self.autoPingTimeoutCall = None
+        if self.tab is not None and self.state == self.STATE_OPEN:
+            # It may be the way back that is broken; then the page learns why.
+            self.tab.close(CloseCode.HEARTBEAT_LOST, "no answer to a ping")
+        else:
+            super().onAutoPingTimeout()
+
     # -- Wire
 
     def send(self, payload: bytes) -> None:
@@ -82,7 +114,8 @@ class Socket(WebSocketServerProtocol):
         self.sendMessage(payload)  # type: ignore[no-untyped-call]
 
     def close(self, code: int, reason: str) -> None:
-        self.sendClose(int(code), reason)
+        # Not sendClose, which refuses 1011 and 1001.
+        self.sendCloseFrame(code=int(code), reasonUtf8=reason.encode()[:123])
 
     def unsent(self) -> int:
         return self._held_back
@@ -107,6 +140,7 @@ class SocketFactory(WebSocketServerFactory):
     noisy = False
 
     def __init__(self, clock: IReactorTime, limits: Limits, connect: Connect) -> None:
+        self._most = limits.connections
         # Autobahn takes its timers from txaio, whatever reactor the factory is given.
         txaio.use_twisted()
         txaio.config.loop = clock  # type: ignore[attr-defined]
@@ -139,6 +173,11 @@ class SocketFactory(WebSocketServerFactory):
             maxConnections=limits.connections,
             trustXForwardedFor=0,
         )
+
+    @property
+    def is_full(self) -> bool:
+        """No more sockets for now."""
+        return bool(self.countConnections >= self._most)
 
 
 class _Admission:
@@ -194,6 +233,9 @@ class SocketResource(Resource):
         if identity is None:
             self._on_refused("cookie")
             return error_body(request, SessionUnknown())
+        if self._factory.is_full:
+            self._on_refused("full")
+            return error_body(request, Unavailable("too many sockets here"))
         gone = False
 
         def note_gone(_: Any) -> None:
@@ -229,10 +271,10 @@ class SocketResource(Resource):
 
 
 def _asks_upgrade(request: Request) -> bool:
-    tokens = (header(request, "Connection") or "").lower().replace(" ", "").split(",")
+    connection = b",".join(request.requestHeaders.getRawHeaders(b"Connection") or []).lower()
     return (
         (header(request, "Upgrade") or "").lower() == "websocket"
-        and "upgrade" in tokens
+        and b"upgrade" in [token.strip() for token in connection.split(b",")]
         and header(request, "Sec-WebSocket-Version") == "13"
-        and header(request, "Sec-WebSocket-Key") is not None
+        and _KEY.fullmatch(header(request, "Sec-WebSocket-Key") or "") is not None
     )
