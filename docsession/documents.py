@@ -74,7 +74,7 @@ class Documents:
 
         Raises any Google error; then nothing is watched.
         """
-        document = await self._proven(viewer, file_id)
+        document = await self._proven(viewer, file_id, known=version)
         document = self._documents.setdefault(document.id, document)
         document.held += 1
         try:
@@ -102,7 +102,7 @@ class Documents:
         watcher.viewer = viewer
         watcher.tabs[tab] = Told(document.version, comments=comments)
         self._by_tab.setdefault(tab, set()).add(document.id)
-        self._looks.plan(document)
+        self._looks.plan(document, spread=True)
         result: dict[str, Any] = {
             "fileId": document.id,
             "version": document.version,
@@ -248,9 +248,13 @@ class Documents:
 
     # -- finding a document that this user may know
 
-    async def _proven(self, viewer: Viewer, file_id: str) -> Document:
+    async def _proven(self, viewer: Viewer, file_id: str, *, known: str | None) -> Document:
         document = await self._find(file_id)
-        if document is not None and self._is_fresh(document.seen_by(viewer.id)[0]):
+        if (
+            document is not None
+            and self._is_fresh(document.seen_by(viewer.id)[0])
+            and not _ahead(known, document.version)
+        ):
             return document
         view = await self._looks.ask(viewer, file_id)
         if document is None or view.file_id != document.id:
@@ -375,3 +379,10 @@ class Documents:
         self._looks.drop(document)
         if not document.gone:
             self._keeping.save(document)
+
+
+def _ahead(known: str | None, version: str) -> bool:
+    """Whether a page has seen more than we remember: a kill may come before the last save."""
+    if known is None or not (known.isdecimal() and version.isdecimal()):
+        return False
+    return int(known) > int(version)

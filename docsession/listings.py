@@ -147,7 +147,8 @@ class Listings(Service):
     def touched(self, file_id: str | None) -> None:
         """Run again those that hold this file; all of them for None."""
         for listing in self._listings.values():
-            if file_id is None or file_id in listing.files:
+            # Without ids in the answer nobody can tell which files it holds.
+            if file_id is None or file_id in listing.files or not listing.files:
                 self._run(listing)
 
     def stopService(self) -> None:

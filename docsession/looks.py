@@ -65,10 +65,12 @@ class Looks:
 
     # -- what becomes due
 
-    def plan(self, document: Document) -> None:
-        """Due one interval after the last look, at once if that is past."""
-        when = max(self._clock.seconds(), document.as_of + self._interval(document))
-        self.schedule.by((FILE, document.id), when)
+    def plan(self, document: Document, *, spread: bool = False) -> None:
+        """Due one interval after the last look; if that is past at once, or ``spread`` over an
+        interval, so that all that comes back after a restart is not asked for in one second."""
+        now, interval = self._clock.seconds(), self._interval(document)
+        late = now + self._rng.uniform(0, interval) if spread else now
+        self.schedule.by((FILE, document.id), max(late, document.as_of + interval))
 
     def plan_comments(self, document: Document) -> None:
         """Due after the longest time that comments are not looked at."""

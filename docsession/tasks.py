@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from docsession.errors import DocsessionError
 
-__all__ = ["Flights", "Rate", "delays", "sleep", "spawn", "with_timeout"]
+__all__ = ["Flights", "Rate", "Seldom", "delays", "sleep", "spawn", "with_timeout"]
 
 T = TypeVar("T")
 
@@ -153,3 +153,20 @@ class Rate:
     def full(self) -> bool:
         """Nothing to remember: a new one would say the same."""
         return self._level >= self._burst
+
+
+class Seldom:
+    """Lets a thing be said once in so many seconds, and counts how often it was not."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def take(self, what: str, now: float) -> int | None:
+        """None: not again yet. Else it is to be said, and so often it was not since the last time."""
+        when, unsaid = self._said.get(what, (float("-inf"), 0))
+        if now - when < self._seconds:
+            self._said[what] = (when, unsaid + 1)
+            return None
+        self._said[what] = (now, 0)
+        return unsaid

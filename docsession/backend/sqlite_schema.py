@@ -208,7 +208,7 @@ def _keep_private(file: Path) -> None:
     except FileNotFoundError:
         return
     if mode & 0o077:
-        log.warn("{file} could be read by others; it is 0600 now", file=str(file))  # noqa: G010
+        log.warn("{file} could be read by others; it is 0600 now", file=str(file))
         file.chmod(0o600)
 
 

@@ -31,7 +31,7 @@ from docsession.google.grant import LiveGrant
 from docsession.google.http import GoogleHttp, NoAnswer, NotSent, Reply
 from docsession.google.refusals import Kind, Refusal, read
 from docsession.interfaces import Sending
-from docsession.tasks import delays, sleep
+from docsession.tasks import Seldom, delays, sleep
 
 __all__ = ["AccessRefused", "Account", "Drive"]
 
@@ -77,6 +77,8 @@ class Drive:
         self._rng = rng
         self._tries = tries
         self._on_request = on_request
+        # When Google is away every request says so; an operator needs to read it once a minute.
+        self._seldom = Seldom(60.0)
 
     async def call(
         self,
@@ -119,8 +121,10 @@ class Drive:
             except _Again as again:
                 tries += 1
                 wait = max(wait, again.wait)
-                impatient = isinstance(again.failure, RateLimited) and not poll and wait > PATIENCE
-                if tries >= self._tries or impatient:
+                limited = isinstance(again.failure, RateLimited)
+                # A poll waits out a limit; after anything else the next poll is the next try.
+                most = self._tries if limited or not poll else 1
+                if tries >= most or (limited and not poll and wait > PATIENCE):
                     raise again.failure from None
             if sending is not None:
                 await sending.not_done()
@@ -185,12 +189,16 @@ class Drive:
 
     def _count(self, request: DriveRequest, outcome: str, error: Exception | None) -> None:
         self._on_request(request.method.id, outcome, request.method.cost)
-        if error is not None:
+        if error is None:
+            return
+        unsaid = self._seldom.take(outcome, self._clock.seconds())
+        if unsaid is not None:
             self._log.warn(
-                "{method} at Google: {outcome}: {error}",
+                "{method} at Google: {outcome}: {error} (unsaid since the last such line: {count})",
                 method=request.method.id,
                 outcome=outcome,
                 error=str(error),
+                count=unsaid,
             )
 
 

@@ -6,17 +6,13 @@ Bytes come from people; they are served so that they cannot run on our origin.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import Any
 from urllib.parse import quote, urlencode
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 from twisted.web.server import Request
@@ -32,6 +28,7 @@ from docsession.model import Identity
 from docsession.sessions import UserSession
 from docsession.tasks import with_timeout
 from docsession.web.answers import error_body, header, plain_headers
+from docsession.web.streaming import Through
 
 __all__ = ["Content"]
 
@@ -73,7 +70,7 @@ class Content:
         browser = None if identity is None else await self._directory.find(identity)
         if browser is None or browser.user is None:
             raise NotSignedIn
-        streaming = _Through(request, self._clock, self._silence)
+        streaming = Through(request, self._clock, self._silence)
 
         def end() -> None:
             # Not at once: it may be this very request that found the grant revoked.
@@ -95,7 +92,7 @@ class Content:
     # -- inside
 
     async def _serve(
-        self, request: Request, user: UserSession, file_id: str, export: str | None, streaming: _Through
+        self, request: Request, user: UserSession, file_id: str, export: str | None, streaming: Through
     ) -> bytes:
         try:
             name, mime_type = await self._describe(user, file_id)
@@ -198,113 +195,3 @@ async def _requested(agent: IAgent, url: str, headers: Headers) -> IResponse:
 
 async def _collected(response: IResponse) -> bytes:
     return await collect(response, _MOST_ERROR)
-
-
-class _Through(Protocol):
-    """Google's bytes straight to the browser, as fast as the slower of the two.
-
-    It is the browser's producer: when the browser is full, reading from Google pauses.
-    """
-
-    def __init__(self, request: Request, clock: IReactorTime, silence: float) -> None:
-        self.done: Deferred[None] = Deferred(lambda _: self.cut())
-        self._request = request
-        self._clock = clock
-        self._silence = silence
-        self._timer: IDelayedCall | None = None
-        self._registered = False
-        self.begun = False
-        self.is_over = False
-
-    def connectionMade(self) -> None:
-        if self.is_over:
-            self._drop()
-            return
-        self._request.registerProducer(self, True)
-        self.begun = self._registered = True
-        self._listen()
-
-    def dataReceived(self, data: bytes) -> None:
-        if not self.is_over:
-            self._listen()
-            self._request.write(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.is_over:
-            return
-        complete = reason.check(ResponseDone) is not None
-        self._end()
-        if not complete:
-            # The length was promised; only a broken connection tells the browser it is short.
-            _abort(self._request)
-        self._finish()
-
-    def cut(self) -> None:
-        """End it now: the session ended, the browser left, or Google fell silent.
-
-        Where it has not begun there is still an answer to give, so the connection stays.
-        """
-        if self.is_over:
-            return
-        self._end()
-        if self.begun:
-            self._drop()
-            _abort(self._request)
-        self._finish()
-
-    # -- IPushProducer, for the browser's side
-
-    def pauseProducing(self) -> None:
-        # The clock runs on: who does not read holds one of few places.
-        _call(self.transport, "pauseProducing")
-
-    def resumeProducing(self) -> None:
-        if not self.is_over:
-            self._listen()
-            _call(self.transport, "resumeProducing")
-
-    def stopProducing(self) -> None:
-        self.cut()
-
-    # -- inside
-
-    def _listen(self) -> None:
-        self._quiet()
-        self._timer = self._clock.callLater(self._silence, self.cut)
-
-    def _quiet(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-
-    def _end(self) -> None:
-        self.is_over = True
-        self._quiet()
-        if self._registered:
-            self._registered = False
-            try:
-                self._request.unregisterProducer()
-            except (AttributeError, RuntimeError):
-                pass  # the browser has gone, and its channel with it
-
-    def _finish(self) -> None:
-        if not self.done.called:
-            self.done.callback(None)
-
-    def _drop(self) -> None:
-        if not _call(self.transport, "abortConnection") and not _call(self.transport, "loseConnection"):
-            _call(self.transport, "stopProducing")
-
-
-def _call(target: Any, name: str) -> bool:
-    method: Callable[[], None] | None = getattr(target, name, None)
-    if method is None:
-        return False
-    method()
-    return True
-
-
-def _abort(request: Request) -> None:
-    channel = getattr(request, "channel", None)
-    transport = getattr(channel, "transport", None)
-    if transport is not None:
-        _call(transport, "abortConnection")

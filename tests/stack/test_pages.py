@@ -171,7 +171,9 @@ def test_a_large_body_is_refused_before_it_has_come(web: Web, browser: Browser) 
         assert answer.status == 413
         assert answer.json()["error"]["name"] == "too_large"
         assert "set-cookie" not in answer.headers
-    assert browser.ask("POST", "/api/generate_cookie", body=b"x" * 60000).status == 200
+    nothing_sent = browser.begin("POST", "/api/generate_cookie", {"Content-Length": "65537"})
+    assert nothing_sent.answer.status == 413
+    assert browser.ask("POST", "/api/generate_cookie", body=b"x" * 65536).status == 200
 
 
 def test_long_headers_are_the_end_of_the_connection(browser: Browser) -> None:

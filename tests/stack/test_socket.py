@@ -227,6 +227,25 @@ def test_a_handshake_that_never_ends_is_given_up(web: Web) -> None:
     assert line.closed
 
 
+def test_no_option_of_autobahns_is_left_at_its_open_default(web: Web) -> None:
+    options = web.assembly.pages._socket._factory
+    limits = web.config.limits
+    assert options.versions == [13]
+    assert options.webStatus is False
+    assert options.requireMaskedClientFrames is True
+    assert options.utf8validateIncoming is True
+    assert options.maxFramePayloadSize == options.maxMessagePayloadSize == limits.message_bytes == 65536
+    assert (options.autoPingInterval, options.autoPingTimeout) == (25, 10)
+    assert options.openHandshakeTimeout == 10
+    assert options.closeHandshakeTimeout == 5
+    assert options.maxConnections == limits.connections
+    assert options.allowNullOrigin is False
+    assert options.failByDrop is False
+    assert options.echoCloseCodeReason is False
+    assert options.trustXForwardedFor == 0
+    assert options.perMessageCompressionAccept([]) is None
+
+
 # --- messages -------------------------------------------------------------------------------
 
 
@@ -466,9 +485,12 @@ def test_too_many_tabs_of_a_user_are_told_1011_and_closed_4502() -> None:
         third.generate_cookie()
         assert refused_and_closed(third.socket(), third.session, 3)
         assert web.assembly.directory.connections == 3
-        for page in pages:
-            assert page.call("session.user")["email"] == "ann@example.com"
-            page.leave()
+        pages.pop().leave()
+        pages.pop().leave()
+        web.advance(301, step=20)
+        assert (web.assembly.directory.browsers, web.assembly.directory.users) == (1, 1)
+        assert pages[0].call("session.user")["email"] == "ann@example.com"
+        pages.pop().leave()
         web.advance(301, step=20)
         assert (web.assembly.directory.browsers, web.assembly.directory.users) == (0, 0)
 

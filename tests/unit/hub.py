@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -68,6 +68,7 @@ class FakeViewer:
         self.failing_comments: Exception | None = None
         self.slow = False
         self.waiting: list[Callable[[], None]] = []
+        self.gave_up = 0
         self.looks: list[tuple[str, bool]] = []
         self.comment_looks: list[str | None] = []
         self.own: dict[str, Any] = {"parents": ["root"]}
@@ -98,7 +99,11 @@ class FakeViewer:
         if self.slow:
             answer: Deferred[None] = Deferred()
             self.waiting.append(lambda: answer.callback(None))
-            await answer
+            try:
+                await answer
+            except CancelledError:
+                self.gave_up += 1
+                raise
 
     def answer(self) -> None:
         """The oldest look that waits is answered with what it saw."""

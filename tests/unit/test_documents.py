@@ -365,10 +365,41 @@ class Restarting(StackTestCase):
         self.assertEqual(self.stack.calls(), before)
         self.assertFalse(result["changed"])
         self.assertEqual(result["as_of"], known["as_of"])
-        # What happened meanwhile comes with the next look, which is due at once.
+        # What happened meanwhile comes with the next look, which is due within an interval.
         self.rename("Meanwhile")
-        self.stack.advance(2)
+        self.stack.advance(7.5)
         self.assertEqual(self.names(back), ["Meanwhile"])
+
+    def test_a_page_that_has_seen_more_than_was_stored_is_not_sent_back(self) -> None:
+        ann = self.tab(ANN)
+        ann.lose()
+        self.restart()
+        self.rename("Later")
+        version = self.stack.as_person(ANN, "GET", f"/drive/v3/files/{self.talk}?fields=version")["version"]
+        back = self.stack.tab(ann.identity)
+        answer = back.call("documents.watch", fileId=self.talk, version=version)
+        self.assertEqual((answer["file"]["name"], answer["changed"]), ("Later", False))
+
+    def test_looks_after_a_restart_are_spread_over_an_interval(self) -> None:
+        ann = self.stack.signed_in_tab(ANN)
+        ids = [file.id for file in self.stack.sandbox.world.files.values() if self.may_see(ann, file.id)]
+        for file_id in ids:
+            ann.call("documents.watch", fileId=file_id)
+        ann.lose()
+        self.restart()
+        self.stack.clock.advance(300)
+        back = self.stack.tab(ann.identity)
+        before = self.stack.calls()["drive.files.get"]
+        for file_id in ids:
+            back.call("documents.watch", fileId=file_id)
+        self.stack.advance(1)
+        soon = self.stack.calls()["drive.files.get"] - before
+        self.assertGreater(len(ids), 5)
+        self.assertLess(soon, len(ids) - 2)
+
+    def may_see(self, tab: Tab, file_id: str) -> bool:
+        answer = tab.answer(tab.start("drive.files.get", fileId=file_id))
+        return answer is not None and "result" in answer
 
     def test_a_proof_of_one_user_is_none_of_another(self) -> None:
         ann = self.tab(ANN)

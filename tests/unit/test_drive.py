@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from docsession.errors import (
@@ -182,6 +183,33 @@ class DriveTests(SynchronousTestCase):
         self.assertNoResult(asked)
         self.clock.advance(2)
         self.assertEqual(self.successResultOf(asked), FILE)
+
+    def test_a_poll_is_not_tried_again_in_bad_weather(self) -> None:
+        for bad in (NotSent("refused"), NoAnswer("cut"), reply(503, b"")):
+            self.failureResultOf(self.ask(GET, bad, poll=True), GoogleUnavailable)
+            self.assertEqual(len(self.http.sent), 1)
+
+    def test_a_poll_takes_a_new_token(self) -> None:
+        self.assertEqual(
+            self.successResultOf(self.ask(GET, refusal(401, "authError"), reply(200, FILE), poll=True)), FILE
+        )
+
+    def test_when_google_is_away_the_log_says_so_once_a_minute(self) -> None:
+        lines: list[str] = []
+        drive = self.drive(*[NoAnswer("cut")] * 9)
+        drive._log = Logger(observer=lambda event: lines.append(formatEvent(event)))
+
+        def poll(times: int) -> None:
+            for _ in range(times):
+                asked = drive.call(self.account, GET, poll=True)  # type: ignore[arg-type]
+                self.failureResultOf(Deferred.fromCoroutine(asked), GoogleUnavailable)
+
+        poll(5)
+        self.assertEqual(len(lines), 1)
+        self.clock.advance(61)
+        poll(2)
+        self.assertEqual(len(lines), 2)
+        self.assertIn("unsaid since the last such line: 4", lines[1])
 
     # -- writes
 

@@ -14,7 +14,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
 from docsession.errors import TooLarge
-from docsession.google.http import GoogleHttp, NoAnswer, NotSent, Reply
+from docsession.google.http import GoogleHttp, NoAnswer, NotSent, Reply, collect
 from tests.support import Body
 
 URL = "http://127.0.0.1/drive"
@@ -163,6 +163,19 @@ class HttpTests(SynchronousTestCase):
                 self.assertTrue(wire.aborted or wire.disconnecting)
                 protocol.connectionLost(Failure(ConnectionLost()))
             self.reactor.tcpClients.clear()
+
+    def test_cancelling_holds_where_dropping_ends_the_answer_at_once(self) -> None:
+        class Response:
+            def deliverBody(self, protocol: Any) -> None:
+                self.protocol = protocol
+                protocol.makeConnection(self)
+
+            def loseConnection(self) -> None:
+                self.protocol.connectionLost(Failure(ConnectionLost()))
+
+        collecting = collect(Response(), 100)  # type: ignore[arg-type]
+        collecting.cancel()
+        self.failureResultOf(collecting, CancelledError)
 
     def test_too_large_is_dropped_at_once(self) -> None:
         asked = self.send()

@@ -59,8 +59,18 @@ class OwnEyes(HubTestCase):
 
     def test_what_one_viewer_is_shown_otherwise_under_the_same_number_is_no_event(self) -> None:
         ann = self.watch(self.ann)
-        self.hub.learn(self.bob, view(1, iconLink="https://other"))
-        self.assertEqual(ann.raw, [])
+        heard: list[str] = []
+        self.hub.listen(lambda via, document: heard.append(via))
+        self.hub.learn(self.bob, view(1, "Plan as Bob sees it"))
+        self.assertEqual((ann.raw, heard), ([], []))
+        self.hub.learn(self.bob, view(2, "New"))
+        self.assertEqual((len(ann.raw), heard), (1, ["peer"]))
+
+    def test_who_moved_it_knows(self) -> None:
+        tab, other = self.watch(self.ann), self.watch(self.ann)
+        now = self.world.clock.seconds()
+        self.hub.learn(self.ann, view(2, own={"parents": ["elsewhere"]}, as_of=now), teller=tab)
+        self.assertEqual((len(tab.raw), len(other.events("document.touched"))), (0, 1))
 
     def test_permissions_written_here_make_a_look_begun_before_prove_nothing(self) -> None:
         bob = self.watch(self.bob)
@@ -140,13 +150,23 @@ class Losing(HubTestCase):
         late = self.begin(self.bob, FakeTab(), file_id="alias")  # sees it still
         self.bob.slow = False
         self.bob.failing = refused()
-        self.world.advance(6)
+        looks = len(self.bob.looks)
+        while len(self.bob.looks) == looks:
+            self.world.advance(1)
         self.bob.answer()
         self.successResultOf(late)
         self.hub.learn(self.ann, view(2, "Secret", as_of=self.world.clock.seconds()))
         self.assertEqual(tab.events("document.changed"), [])
-        self.world.advance(6)
+        self.world.advance(2)
         self.assertEqual(len(tab.events("document.lost")), 1)
+
+    def test_deleted_during_a_look_it_is_not_stored_again(self) -> None:
+        self.watch(self.ann)
+        self.ann.slow = True
+        self.world.advance(100)
+        self.hub.deleted(FILE)
+        self.ann.answer()
+        self.assertEqual(self.world.store.records, {})
 
     def test_deleted_while_a_watch_is_set_up(self) -> None:
         self.ann.slow = True
@@ -233,8 +253,8 @@ class Watching(HubTestCase):
         self.successResultOf(second)
         self.assertEqual(len(self.hub), 1)
         self.hub.learn(self.ann, view(2, "New"))
-        self.assertEqual(ann.raw, bob.raw)
         self.assertEqual(len(ann.raw), 1)
+        self.assertIs(ann.raw[0], bob.raw[0])  # encoded once
 
     def test_cancelled_while_it_is_set_up_leaves_nothing(self) -> None:
         for comments in (False, True):
@@ -370,6 +390,7 @@ class Restarting(HubTestCase):
         self.world.advance(10)
         self.assertEqual(len(self.ann.waiting), 1)
         self.successResultOf(Deferred.fromCoroutine(self.hub.stop()))
+        self.assertEqual(self.ann.gave_up, 1)
 
     def test_without_the_store_watching_goes_on(self) -> None:
         self.world.store.away = True

@@ -40,7 +40,7 @@ ROWS = (
     ("catalogue", "method methods openrpc"),
     (
         "web",
-        "web web.answers web.content web.cookies web.pages web.sites web.socket",
+        "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming",
     ),
     ("whole", "assembly daemon checkup tap"),
 )

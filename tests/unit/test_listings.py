@@ -59,6 +59,7 @@ class ListingsTests(SynchronousTestCase):
         self.answer: dict[str, Any] = {"files": [{"id": "a", "name": "A"}]}
         self.failing: Exception | None = None
         self.slow = False
+        self.without_ids = False
         self.waiting: list[Callable[[], None]] = []
         self.reads: list[tuple[DriveRequest, bool]] = []
         self.changed: list[str] = []
@@ -77,7 +78,7 @@ class ListingsTests(SynchronousTestCase):
     async def read(self, request: DriveRequest, *, poll: bool) -> Cached:
         self.reads.append((request, poll))
         began, data = self.clock.seconds(), json.dumps(self.answer).encode()
-        files = frozenset(str(file["id"]) for file in self.answer["files"])
+        files = frozenset(str(file["id"]) for file in self.answer["files"] if not self.without_ids)
         failing = self.failing
         if self.slow:
             answered: Deferred[None] = Deferred()
@@ -220,6 +221,13 @@ class ListingsTests(SynchronousTestCase):
         self.assertEqual(len(self.reads), 1)
         self.listings.touched("a")
         self.assertEqual(len(self.reads), 2)
+
+    def test_without_ids_in_the_answer_any_file_may_be_in_it(self) -> None:
+        self.without_ids = True
+        tab, _ = self.watch()
+        self.answer = {"files": [{"name": "B"}]}
+        self.listings.touched("whatever")
+        self.assertEqual(self.names(tab), [["B"]])
 
     def test_on_a_shared_drive_it_is_run_on_the_timer(self) -> None:
         tab, _ = self.watch(corpora="drive", driveId="d", includeItemsFromAllDrives=True)

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from docsession.errors import Unavailable
-from docsession.tasks import Flights, Rate, delays, sleep, spawn, with_timeout
+from docsession.tasks import Flights, Rate, Seldom, delays, sleep, spawn, with_timeout
 
 
 class Spawning(SynchronousTestCase):
@@ -303,3 +303,11 @@ class Spacing(SynchronousTestCase):
             now += wait + 1e-9
             if wait:
                 self.assertEqual(rate.take(now), 0)
+
+
+class SeldomTests(SynchronousTestCase):
+    def test_once_in_so_many_seconds_with_a_count_of_the_rest(self) -> None:
+        seldom = Seldom(60)
+        self.assertEqual([seldom.take("a", now) for now in (0, 1, 59)], [0, None, None])
+        self.assertEqual(seldom.take("b", 59), 0)
+        self.assertEqual([seldom.take("a", now) for now in (60, 61, 120)], [2, None, 1])
