@@ -115,6 +115,8 @@ class Drive:
             try:
                 return await self._once(account, request, token, wait, poll=poll, sending=sending)
             except _StaleToken:
+                if sending is not None:
+                    await sending.not_done()
                 if rejected is not None:
                     raise NotSignedIn from None
                 rejected, wait = token, 0.0
@@ -124,10 +126,11 @@ class Drive:
                 limited = isinstance(again.failure, RateLimited)
                 # A poll waits out a limit; after anything else the next poll is the next try.
                 most = self._tries if limited or not poll else 1
-                if tries >= most or (limited and not poll and wait > PATIENCE):
+                ended = tries >= most or (limited and not poll and wait > PATIENCE)
+                if sending is not None:
+                    await sending.not_done()
+                if ended:
                     raise again.failure from None
-            if sending is not None:
-                await sending.not_done()
             if wait:
                 await sleep(self._clock, wait)
 

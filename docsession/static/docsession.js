@@ -383,7 +383,8 @@ export class Session extends EventTarget {
       if (!error && (!isObject(answer) || answer.session !== this.#session)) {
         error = failure(1002, "session_unknown", "the socket answered for another session");
       }
-      if (error) this.#lost(link, 0, error);
+      if (error?.code === 1011) this.#close(CLOSE_CODES[4502]); // that close is on its way
+      else if (error) this.#lost(link, 0, error);
       else this.#welcome(link, answer);
     });
   }

@@ -266,6 +266,18 @@ test("codes below 4500 and the usual ones come back; those above do not by thems
   }
 });
 
+test("a session that may not have one connection more stays away", async () => {
+  const world = new World();
+  await settle();
+  world.socket.onopen();
+  world.socket.refuse("session.open", 1011, "too_many", { limit: 32 });
+  await settle();
+  assert.equal(world.client.status, "closed");
+  assert.equal(world.client.detail.reason, "too_many_connections");
+  await world.clock.advance(600_000);
+  assert.equal(world.sockets.length, 1);
+});
+
 test("a session that never opened and may not come back fails `ready`", async () => {
   const world = new World();
   await settle();

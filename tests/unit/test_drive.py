@@ -227,6 +227,13 @@ class DriveTests(SynchronousTestCase):
             error = self.failureResultOf(self.ask(UPDATE, bad), OutcomeUnknown).value
             self.assertEqual((error.code, len(self.http.sent)), (1010, 1))
 
+    def test_a_write_that_was_not_done_in_the_end_is_said_to_be_so(self) -> None:
+        limit = refusal(429, "rateLimitExceeded", Retry_After="30")
+        for answers in ([NotSent("refused")] * 4, [limit], [refusal(401, "authError")] * 2):
+            self.heard.clear()
+            self.failureResultOf(self.ended(self.ask(UPDATE, *answers, sending=self.sending)))
+            self.assertEqual(self.heard[-1], "not done")
+
     def test_a_write_that_was_not_done_is_sent_again(self) -> None:
         for bad in (
             NotSent("refused"),
