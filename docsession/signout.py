@@ -17,7 +17,7 @@ from docsession.google.oauth import OAuth
 from docsession.interfaces import Store
 from docsession.live import LiveSessions
 from docsession.model import Grant, Identity, SessionRecord, User
-from docsession.sessions import BrowserSession
+from docsession.sessions import BrowserSession, UserSession
 from docsession.tasks import Flights, spawn
 
 __all__ = ["SignOut"]
@@ -109,7 +109,15 @@ class SignOut:
             ids |= {record.id for record in await self._store.sessions_of_user(user.id)}
             ids |= {other.id for other in self._live.of_user(user.id)}
         await self._retire(ids)
-        self._end(ids, "signed_out", asking)
+        self._end(ids, "signed_out", but=asking)
+        try:
+            await self._after_sign_out(user, disconnect)
+        finally:
+            if asking is not None:
+                # Its own call is answered first, so nothing may be waited for after this.
+                self._clock.callLater(0, _say_goodbye, asking, "signed_out")
+
+    async def _after_sign_out(self, user: UserSession | None, disconnect: bool) -> None:
         if user is None:
             return
         if disconnect:
@@ -133,13 +141,10 @@ class SignOut:
     async def _retire(self, session_ids: Iterable[str]) -> None:
         await self._store.retire_sessions(sorted(session_ids), self._clock.seconds() + self._absolute)
 
-    def _end(self, session_ids: Iterable[str], reason: str, asking: Connection | None = None) -> None:
+    def _end(self, session_ids: Iterable[str], reason: str, *, but: Connection | None = None) -> None:
         for session_id in sorted(session_ids):
             for connection in self._live.end(session_id):
-                if connection is asking:
-                    # Its own call is answered first.
-                    self._clock.callLater(0, _say_goodbye, connection, reason)
-                else:
+                if connection is not but:
                     _say_goodbye(connection, reason)
 
     async def _forget_soon(self, user_id: str) -> None:
