@@ -71,7 +71,9 @@ def log_observer(
         if level < least and not event.get("isError"):
             return
         namespace = str(event.get("log_namespace", event.get("log_system", "-")))
-        if level <= LogLevel.info and namespace.startswith(("autobahn", "txaio", "treq", "stdlib")):
+        if level <= LogLevel.info and namespace.startswith(
+            ("autobahn", "txaio", "treq", "stdlib", "twisted.web.client")
+        ):
             return
         line = _line(event, level, namespace)
         if text:
