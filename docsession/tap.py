@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 import random
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.application.service import IService
+from twisted.logger import LogEvent
 from twisted.python import usage
 
 from docsession.checkup import run_and_exit
 from docsession.config import Config, Secrets, check_startable, is_loopback, load, sandboxed
 from docsession.daemon import Daemon, Environment
 from docsession.errors import ConfigError
-from docsession.telemetry import log_observer
+from docsession.telemetry import LogFile, log_observer
 
 __all__ = ["Options", "makeService"]
 
@@ -59,13 +61,24 @@ def makeService(options: Options) -> IService:
     )
     if options["check"]:
         run_and_exit(reactor, environment)
-    parent: dict[str, Any] = options.parent or {}
-    foreground = parent.get("nodaemon", True)
     return Daemon(
         environment,
         on_failed=lambda line: fail(reactor, line),
-        log_observer=log_observer(sys.stdout, text=sys.stdout.isatty()) if foreground else None,
+        log_observer=chosen_log(options.parent or {}),
     )
+
+
+def chosen_log(twistd: Mapping[str, Any]) -> Callable[[LogEvent], None] | None:
+    """Our observer, writing where twistd was told to; None where it was told another way.
+
+    In the foreground that is standard output, in the background ``twistd.log``.
+    """
+    if twistd.get("syslog") or twistd.get("logger"):
+        return None
+    name = twistd.get("logfile") or ("-" if twistd.get("nodaemon", True) else "twistd.log")
+    if name == "-":
+        return log_observer(sys.stdout, text=sys.stdout.isatty())
+    return log_observer(LogFile(Path(name).absolute()))
 
 
 def configured(options: Options) -> tuple[Config, Secrets]:

@@ -6,8 +6,10 @@ allow-list; Twisted's own observers would write every keyword an event carries.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
@@ -19,7 +21,7 @@ from zope.interface import provider
 from docsession import __version__
 from docsession.times import rfc3339
 
-__all__ = ["FIELDS", "Metrics", "log_observer"]
+__all__ = ["FIELDS", "LogFile", "Metrics", "log_observer"]
 
 # The only fields of an event that are written; a test holds every log call to them.
 FIELDS = frozenset(
@@ -60,8 +62,26 @@ def bounded(outcome: str) -> str:
     return outcome if _OUTCOME.match(outcome) else "other"
 
 
+class LogFile:
+    """A log file, made for its owner's eyes only at the first line; may be truncated meanwhile."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+
+    def write(self, text: str) -> None:
+        if self._file is None:
+            made = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._file = os.fdopen(made, "a", encoding="utf-8")
+        self._file.write(text)
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+
 def log_observer(
-    out: TextIO, *, text: bool = False, least: LogLevel = LogLevel.info
+    out: TextIO | LogFile, *, text: bool = False, least: LogLevel = LogLevel.info
 ) -> Callable[[LogEvent], None]:
     """An observer that writes one line an event: JSON, or plain text for a person's terminal."""
 

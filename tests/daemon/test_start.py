@@ -8,6 +8,10 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -126,6 +130,33 @@ def test_the_log_is_json_lines(tmp_path: Path) -> None:
         assert child.terminate() == STOPPED
         lines = [json.loads(line) for line in child.log().splitlines()]
     assert all({"time", "level", "message"} <= line.keys() for line in lines)
+
+
+def test_in_the_background_the_log_is_a_file_of_the_same_lines(tmp_path: Path) -> None:
+    (tmp_path / "docsession.toml").write_text(toml())
+    command = Path(sys.executable).with_name("twistd")
+    env = {**os.environ, "DOCSESSION_CLIENT_SECRET": "a secret"}
+    subprocess.run(
+        [command, "--pidfile=pid", "--logfile=log", "docsession", "--config", "docsession.toml"],
+        cwd=tmp_path,
+        env=env,
+        check=True,
+        timeout=60,
+    )
+    log = tmp_path / "log"
+    try:
+        assert polled(lambda: log.exists() and "docsession is ready" in log.read_text())
+        assert log.stat().st_mode & 0o777 == 0o600
+        assert all("message" in json.loads(line) for line in log.read_text().splitlines())
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+    assert polled(lambda: not (tmp_path / "pid").exists())
+
+
+def polled(condition: Callable[[], bool]) -> bool:
+    """Whether it became true; for what another process does."""
+    pause = threading.Event()
+    return any(condition() or pause.wait(0.05) for _ in range(600))
 
 
 def test_check_says_what_it_found(tmp_path: Path) -> None:
