@@ -45,6 +45,7 @@ class Documents:
         self._on_event = on_event
         self._documents: dict[str, Document] = {}
         self._by_tab: dict[Tab, set[str]] = {}
+        self._beginning: dict[Tab, list[str]] = {}
         self._listeners: list[Callable[[str, Document], None]] = []
         self._keeping = Keeping(store, clock, proofs_last=polling.proof)
         self._looks = Looks(
@@ -74,6 +75,25 @@ class Documents:
 
         Raises any Google error; then nothing is watched.
         """
+        beginning = self._beginning.setdefault(tab, [])
+        beginning.append(file_id)
+        try:
+            return await self._begin(tab, viewer, file_id, version, mark, comments=comments)
+        finally:
+            beginning.remove(file_id)
+            if not beginning:
+                self._beginning.pop(tab, None)
+
+    async def _begin(
+        self,
+        tab: Tab,
+        viewer: Viewer,
+        file_id: str,
+        version: str | None,
+        mark: str | None,
+        *,
+        comments: bool,
+    ) -> dict[str, Any]:
         document = await self._proven(viewer, file_id, known=version)
         document = self._documents.setdefault(document.id, document)
         document.held += 1
@@ -143,8 +163,8 @@ class Documents:
         ]
 
     def count(self, tab: Tab, *, beside: str | None = None) -> int:
-        """How many documents this tab watches, not counting one that it asks for again."""
-        watched = self._by_tab.get(tab, set())
+        """How many documents this tab watches or begins to, not counting one it asks for again."""
+        watched = self._by_tab.get(tab, set()).union(self._beginning.get(tab, ()))
         return len(watched) - (beside in watched)
 
     def is_watched(self, file_id: str | None) -> bool:

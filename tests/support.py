@@ -68,7 +68,8 @@ class FakeWire:
     def send(self, payload: bytes) -> None:
         assert self.closed is None, "sent after close"
         self.raw.append(payload)
-        self.sent.append(json.loads(payload))
+        message = json.loads(payload)
+        self.sent.extend(message if isinstance(message, list) else [message])
 
     def close(self, code: int, reason: str) -> None:
         self.closed = self.closed or (int(code), reason)

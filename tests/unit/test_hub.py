@@ -520,3 +520,23 @@ class CommentEyes(HubTestCase):
         self.world.moved.clear()
         self.world.advance(910)
         self.assertIn(FILE, self.world.moved)
+
+
+class Counting(HubTestCase):
+    def test_a_watch_counts_from_its_beginning_to_its_end(self) -> None:
+        tab = FakeTab()
+        self.ann.slow = True
+        begun = self.begin(self.ann, tab)
+        self.assertEqual(self.hub.count(tab), 1)
+        self.assertEqual(self.hub.count(tab, beside=FILE), 0)
+        self.ann.answer()
+        self.successResultOf(begun)
+        self.assertEqual(self.hub.count(tab), 1)
+        self.hub.unwatch(tab, FILE)
+        self.assertEqual(self.hub.count(tab), 0)
+
+    def test_one_that_fails_no_longer_counts(self) -> None:
+        tab = FakeTab()
+        self.ann.failing = refused()
+        self.failureResultOf(self.begin(self.ann, tab), NotFound)
+        self.assertEqual(self.hub.count(tab), 0)
