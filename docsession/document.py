@@ -6,7 +6,7 @@ Plain values and comparisons. When to look, and with whose eyes, is decided in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -190,10 +190,10 @@ class Document:
         self.comments_changed(changed)
         return changed
 
-    def comments_changed(self, comment_ids: list[str]) -> None:
-        """Every tab that watches the comments is to be told of these."""
+    def comments_changed(self, comment_ids: Iterable[str], *, but: Told | None = None) -> None:
+        """Every tab that watches the comments is to be told of these, ``but`` who wrote them."""
         for told in self.all_told():
-            if told.comments:
+            if told.comments and told is not but:
                 told.new_comments.update(comment_ids)
 
     @property
@@ -223,11 +223,43 @@ class Document:
         """When this user's own eyes last saw it, and its comments."""
         return self.proofs.get(user_id, (0.0, 0.0))
 
+    def leave(self, tab: Tab) -> None:
+        """The tab no longer watches, and its user neither if it was the last."""
+        for user_id, watcher in list(self.watchers.items()):
+            watcher.tabs.pop(tab, None)
+            if not watcher.tabs:
+                del self.watchers[user_id]
+
+    def told(self, user_id: str, tab: Tab | None) -> Told | None:
+        """What this user's tab was told, if it watches."""
+        watcher = self.watchers.get(user_id)
+        return None if watcher is None or tab is None else watcher.tabs.get(tab)
+
     def all_told(self) -> Iterator[Told]:
         for watcher in self.watchers.values():
             yield from watcher.tabs.values()
 
     # -- what is said
+
+    def is_behind(self, version: str | None) -> bool:
+        """Whether a page has seen more than is remembered: a kill may come before the last save."""
+        if version is None or not (version.isdecimal() and self.version.isdecimal()):
+            return False
+        return int(version) > int(self.version)
+
+    def watch_answer(self, version: str | None, mark: str | None, *, comments: bool) -> dict[str, Any]:
+        """The answer to a watch by a page that has this ``version`` and ``mark``."""
+        answer: dict[str, Any] = {
+            "fileId": self.id,
+            "version": self.version,
+            "changed": self.version != version,
+            "file": self.file,
+            "as_of": rfc3339(self.as_of),
+        }
+        if comments:
+            said = self.discussion.whole() if mark is None else self.discussion.since(mark)
+            answer |= {"comments": said, "commentsMark": self.discussion.mark}
+        return answer
 
     def changed_event(self, names: frozenset[str], via: str) -> bytes:
         return rpc.notification(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -22,6 +23,7 @@ from docsession.keeping import Keeping
 from docsession.looks import SECOND_LOOK, Looks
 from docsession.telling import tell, tell_comments, tell_lost, tell_touched
 from docsession.times import rfc3339
+from docsession.watching import Watching
 
 __all__ = ["Documents"]
 
@@ -44,8 +46,7 @@ class Documents:
         self._on_moved = on_moved
         self._on_event = on_event
         self._documents: dict[str, Document] = {}
-        self._by_tab: dict[Tab, set[str]] = {}
-        self._beginning: dict[Tab, list[str]] = {}
+        self._watching = Watching()
         self._listeners: list[Callable[[str, Document], None]] = []
         self._keeping = Keeping(store, clock, proofs_last=polling.proof)
         self._looks = Looks(
@@ -53,7 +54,7 @@ class Documents:
             rng,
             polling,
             find=self._documents.get,
-            on_file=self._looked,
+            on_file=partial(self._take, via="poll"),
             on_comments=self._looked_at_comments,
             on_refused=self._refused,
         )
@@ -75,88 +76,47 @@ class Documents:
 
         Raises any Google error; then nothing is watched.
         """
-        beginning = self._beginning.setdefault(tab, [])
-        beginning.append(file_id)
-        try:
-            return await self._begin(tab, viewer, file_id, version, mark, comments=comments)
-        finally:
-            beginning.remove(file_id)
-            if not beginning:
-                self._beginning.pop(tab, None)
+        with self._watching.beginning(tab, file_id):
+            document = await self._proven(viewer, file_id, known=version)
+            document = self._documents.setdefault(document.id, document)
+            document.held += 1
+            try:
+                if comments:
+                    await self._comments_proven(viewer, document)
+                if document.gone:
+                    raise NotFound
+                self._join(tab, viewer, document, comments=comments)
+                return document.watch_answer(version, mark, comments=comments)
+            finally:
+                document.held -= 1
+                self._let_go(document)
 
-    async def _begin(
-        self,
-        tab: Tab,
-        viewer: Viewer,
-        file_id: str,
-        version: str | None,
-        mark: str | None,
-        *,
-        comments: bool,
-    ) -> dict[str, Any]:
-        document = await self._proven(viewer, file_id, known=version)
-        document = self._documents.setdefault(document.id, document)
-        document.held += 1
-        try:
-            if comments:
-                await self._comments_proven(viewer, document)
-            if document.gone:
-                raise NotFound
-            return self._watch(tab, viewer, document, version, mark, comments=comments)
-        finally:
-            document.held -= 1
-            self._let_go(document)
-
-    def _watch(
-        self,
-        tab: Tab,
-        viewer: Viewer,
-        document: Document,
-        version: str | None,
-        mark: str | None,
-        *,
-        comments: bool,
-    ) -> dict[str, Any]:
-        # Nothing waits in here: what is answered is what the tab counts as told.
+    def _join(self, tab: Tab, viewer: Viewer, document: Document, *, comments: bool) -> None:
+        # Nothing may be waited for from here to the answer: that is what the tab counts as told.
         watcher = document.watchers.setdefault(viewer.id, Watcher(viewer))
         watcher.viewer = viewer
         watcher.tabs[tab] = Told(document.version, comments=comments)
-        self._by_tab.setdefault(tab, set()).add(document.id)
+        self._watching.add(tab, document.id)
         self._looks.plan(document, spread=True)
-        result: dict[str, Any] = {
-            "fileId": document.id,
-            "version": document.version,
-            "changed": document.version != version,
-            "file": document.file,
-            "as_of": rfc3339(document.as_of),
-        }
         if comments:
-            said = document.discussion.whole() if mark is None else document.discussion.since(mark)
-            result |= {"comments": said, "commentsMark": document.discussion.mark}
             self._looks.plan_comments(document)
-        return result
 
     def unwatch(self, tab: Tab, file_id: str) -> None:
         """This tab no longer watches it. Harmless where it did not."""
         document = self._documents.get(file_id)
-        self._by_tab.get(tab, set()).discard(file_id)
-        if document is None:
-            return
-        for user_id, watcher in list(document.watchers.items()):
-            watcher.tabs.pop(tab, None)
-            if not watcher.tabs:
-                del document.watchers[user_id]
-        self._let_go(document)
+        self._watching.remove(tab, file_id)
+        if document is not None:
+            document.leave(tab)
+            self._let_go(document)
 
     def forget(self, tab: Tab) -> None:
         """The tab is gone."""
-        for file_id in self._by_tab.pop(tab, set()).copy():
+        for file_id in self._watching.of(tab):
             self.unwatch(tab, file_id)
-        self._by_tab.pop(tab, None)
 
     def watched(self, tab: Tab) -> list[dict[str, Any]]:
         """What this tab watches, and how fresh it is."""
-        there = [self._documents[file_id] for file_id in sorted(self._by_tab.get(tab, ()))]
+        there = [self._documents[file_id] for file_id in self._watching.of(tab)]
         return [
             {"fileId": document.id, "version": document.version, "as_of": rfc3339(document.as_of)}
             for document in there
@@ -164,8 +124,7 @@ class Documents:
 
     def count(self, tab: Tab, *, beside: str | None = None) -> int:
         """How many documents this tab watches or begins to, not counting one it asks for again."""
-        watched = self._by_tab.get(tab, set()).union(self._beginning.get(tab, ()))
-        return len(watched) - (beside in watched)
+        return self._watching.count(tab, beside=beside)
 
     def is_watched(self, file_id: str | None) -> bool:
         """Whether anybody here watches it."""
@@ -173,7 +132,7 @@ class Documents:
 
     def attention(self, tab: Tab) -> None:
         """The tab turned visible or hidden: what is due moves."""
-        for file_id in self._by_tab.get(tab, ()):
+        for file_id in self._watching.of(tab):
             self._looks.plan(self._documents[file_id])
 
     def __len__(self) -> int:
@@ -199,13 +158,7 @@ class Documents:
         if document is None or not document.discussion.loaded:
             return
         changed = document.discussion.learn_one(comment, self._clock.seconds())
-        watcher = document.watchers.get(viewer.id)
-        told = None if watcher is None or teller is None else watcher.tabs.get(teller)
-        # What the writer was to be told before is still to be told.
-        pending = set() if told is None else told.new_comments & set(changed)
-        document.comments_changed(changed)
-        if told is not None:
-            told.new_comments -= set(changed) - pending
+        document.comments_changed(changed, but=document.told(viewer.id, teller))
         self._deliver_comments(document, via="peer")
 
     def learn_reply(
@@ -273,7 +226,7 @@ class Documents:
         if (
             document is not None
             and self._is_fresh(document.seen_by(viewer.id)[0])
-            and not _ahead(known, document.version)
+            and not document.is_behind(known)
         ):
             return document
         view = await self._looks.ask(viewer, file_id)
@@ -293,9 +246,6 @@ class Documents:
         self._looked_at_comments(document, viewer, await self._looks.ask_comments(viewer, document))
 
     # -- what looks find
-
-    def _looked(self, document: Document, viewer: Viewer, view: FileView) -> None:
-        self._take(document, viewer, view, via="poll")
 
     def _looked_at_comments(self, document: Document, viewer: Viewer, comments: Comments) -> None:
         document.prove(viewer.id, comments=comments.as_of)
@@ -349,31 +299,29 @@ class Documents:
     # -- telling
 
     def _deliver(self, document: Document, via: str) -> None:
-        def may_know(watcher: Watcher) -> bool:
-            return watcher.lost_since is None and self._is_fresh(document.seen_by(watcher.viewer.id)[0])
-
         def ask(user_id: str) -> None:
             if document.watchers[user_id].lost_since is None:
                 self._looks.viewer_due(document, user_id)
 
-        receivers = tell(document, via, may_know=may_know, ask=ask)
+        receivers = tell(document, via, may_know=self._may_know(document, 0), ask=ask)
         if receivers:
             self._on_event(via, receivers)
 
     def _deliver_comments(self, document: Document, via: str) -> None:
-        def may_know(watcher: Watcher) -> bool:
-            return watcher.lost_since is None and self._is_fresh(document.seen_by(watcher.viewer.id)[1])
+        ask = partial(self._looks.viewer_comments_due, document)
+        tell_comments(document, via, self._clock.seconds(), may_know=self._may_know(document, 1), ask=ask)
 
-        def ask(user_id: str) -> None:
-            self._looks.viewer_comments_due(document, user_id)
-
-        tell_comments(document, via, self._clock.seconds(), may_know=may_know, ask=ask)
+    def _may_know(self, document: Document, which: int) -> Callable[[Watcher], bool]:
+        """By a fresh proof of the user's own: 0 at the document, 1 at its comments."""
+        return lambda watcher: (
+            watcher.lost_since is None and self._is_fresh(document.seen_by(watcher.viewer.id)[which])
+        )
 
     def _lose(self, document: Document, user_id: str, reason: str) -> None:
         watcher = document.watchers.pop(user_id)
         document.proofs.pop(user_id, None)
         for tab in watcher.tabs:
-            self._by_tab.get(tab, set()).discard(document.id)
+            self._watching.remove(tab, document.id)
         tell_lost(document, watcher, reason)
         self._let_go(document)
 
@@ -399,10 +347,3 @@ class Documents:
         self._looks.drop(document)
         if not document.gone:
             self._keeping.save(document)
-
-
-def _ahead(known: str | None, version: str) -> bool:
-    """Whether a page has seen more than we remember: a kill may come before the last save."""
-    if known is None or not (known.isdecimal() and version.isdecimal()):
-        return False
-    return int(known) > int(version)

@@ -68,8 +68,7 @@ class FakeWire:
     def send(self, payload: bytes) -> None:
         assert self.closed is None, "sent after close"
         self.raw.append(payload)
-        message = json.loads(payload)
-        self.sent.extend(message if isinstance(message, list) else [message])
+        self.sent.append(json.loads(payload))
 
     def close(self, code: int, reason: str) -> None:
         self.closed = self.closed or (int(code), reason)

@@ -35,7 +35,7 @@ ROWS = (
         " backend.sqlite_runner backend.sqlite_schema backend.sqlite_sealing backend.sqlite_sessions"
         " backend.sqlite_tables backend.sqlite_users",
     ),
-    ("hub", "discussion document documents keeping listings looks telling"),
+    ("hub", "discussion document documents keeping listings looks telling watching"),
     ("sessions", "drive_calls sessions live signout upkeep directory signin"),
     ("catalogue", "method methods openrpc"),
     (
@@ -51,9 +51,7 @@ ROW = {name: number for number, (_, names) in enumerate(ROWS) for name in names.
 UPWARD_TYPES = {("connection", "sessions")}
 
 LONGEST = 350
-LONGER = {
-    "documents": "the hub: its one public face, each method a few lines",
-}
+LONGER: dict[str, str] = {}
 
 _CLOCKS = re.compile(
     r"\btime\.(time|monotonic|perf_counter|sleep)\b|\bfrom time import"
