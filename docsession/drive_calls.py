@@ -15,17 +15,11 @@ from docsession.document import Tab, Viewer
 from docsession.documents import Documents
 from docsession.google.cache import Cache, Cached
 from docsession.google.drive import Account, Drive
-from docsession.google.drive_request import DriveRequest, widen_fields
-from docsession.google.look import (
-    COMMENT_FIELDS,
-    OWN_FIELDS,
-    REPLY_FIELDS,
-    SHARED_FIELDS,
-    shared_comment,
-    view_of,
-)
+from docsession.google.drive_request import COMMENT_FIELDS, REPLY_FIELDS, DriveRequest, widen_fields
+from docsession.google.look import OWN_FIELDS, SHARED_FIELDS, shared_comment, view_of
 from docsession.interfaces import Sending
 from docsession.listings import Listings
+from docsession.tasks import PerKey
 from docsession.times import rfc3339
 
 __all__ = ["CACHED", "DriveCalls"]
@@ -63,7 +57,7 @@ class DriveCalls:
         self._documents = documents
         self._clock = clock
         self.listings: Listings | None = None
-        self._writing: dict[str, tuple[DeferredLock, int]] = {}
+        self._writing = PerKey(lambda file_id: DeferredLock())
 
     async def read(self, request: DriveRequest) -> dict[str, Any]:
         """``{"data", "as_of", "source"}``; data is spliced in as the JSON Google's answer makes."""
@@ -194,21 +188,9 @@ class DriveCalls:
     async def _in_turn(self, file_id: str | None) -> AsyncIterator[None]:
         if file_id is None:
             yield
-            return
-        lock, users = self._writing.get(file_id, (DeferredLock(), 0))
-        self._writing[file_id] = (lock, users + 1)
-        try:
-            await lock.acquire()
-            try:
+        else:
+            async with self._writing.held(file_id):
                 yield
-            finally:
-                lock.release()
-        finally:
-            lock, users = self._writing[file_id]
-            if users == 1:
-                del self._writing[file_id]
-            else:
-                self._writing[file_id] = (lock, users - 1)
 
 
 def _parts(request: DriveRequest) -> tuple[str, str]:

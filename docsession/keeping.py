@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from docsession.document import Document
 from docsession.errors import Unavailable
 from docsession.interfaces import Store
-from docsession.tasks import Flights, spawn
+from docsession.tasks import Background, Flights
 
 __all__ = ["Keeping"]
 
@@ -30,7 +29,7 @@ class Keeping:
         self._clock = clock
         self._proofs_last = proofs_last
         self._loading: Flights[Document | None] = Flights(abandon=False)
-        self._writing: set[Deferred[None]] = set()
+        self._writing = Background(self._log)
 
     async def load(self, file_id: str) -> Document | None:
         """The document as it was last known. Each caller at once gets the same object."""
@@ -55,8 +54,7 @@ class Keeping:
 
     async def settle(self) -> None:
         """Wait until all is written."""
-        while self._writing:
-            await _settled(next(iter(self._writing)))
+        await self._writing.settle()
 
     async def _load(self, file_id: str) -> Document | None:
         try:
@@ -72,19 +70,4 @@ class Keeping:
             self._log.warn("what is known of a document could not be stored: the store is away")
 
     def _spawn(self, writing: Awaitable[Any]) -> None:
-        running = spawn(self._log, self._write(writing))
-        if not running.called:
-            self._writing.add(running)
-            running.addBoth(lambda _: self._writing.discard(running))
-
-
-def _settled(running: Deferred[None]) -> Deferred[None]:
-    """Fires when it does, without taking its result."""
-    waiter: Deferred[None] = Deferred()
-
-    def fire(result: Any) -> Any:
-        waiter.callback(None)
-        return result
-
-    running.addBoth(fire)
-    return waiter
+        self._writing.spawn(self._write(writing))

@@ -6,12 +6,11 @@ The feed is swept by a LoopingCall of the user's own, only while a listing is wa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 import msgspec
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -22,7 +21,7 @@ from docsession.errors import DocsessionError
 from docsession.google.cache import Cached
 from docsession.google.drive_request import DriveRequest
 from docsession.google.feed import Feed
-from docsession.tasks import spawn
+from docsession.tasks import Background
 from docsession.times import rfc3339
 
 __all__ = ["Listings"]
@@ -92,7 +91,7 @@ class Listings(Service):
         self._listings: dict[Hashable, _Listing] = {}
         self._loop = LoopingCall(self._tick)
         self._loop.clock = clock
-        self._work: set[Deferred[None]] = set()
+        self._work = Background(self._log)
         self._sweeping = False
         self._starting = 0
 
@@ -155,8 +154,7 @@ class Listings(Service):
         Service.stopService(self)
         self._listings.clear()
         self._rest()
-        for work in list(self._work):
-            work.cancel()
+        self._work.cancel()
 
     # -- inside
 
@@ -173,7 +171,7 @@ class Listings(Service):
             if listing.elsewhere or listing.stale:
                 self._run(listing)
         if not self._sweeping:
-            self._spawn(self._sweep())
+            self._work.spawn(self._sweep())
 
     async def _sweep(self) -> None:
         self._sweeping = True
@@ -196,7 +194,7 @@ class Listings(Service):
             listing.again = True
         else:
             listing.running = True
-            self._spawn(self._run_again(listing))
+            self._work.spawn(self._run_again(listing))
 
     async def _run_again(self, listing: _Listing) -> None:
         try:
@@ -227,11 +225,6 @@ class Listings(Service):
                         },
                     )
                 tab.send_event(event)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        running = spawn(self._log, work)
-        self._work.add(running)
-        running.addBoth(lambda _: self._work.discard(running))
 
 
 def _digest(data: bytes) -> str:

@@ -8,10 +8,9 @@ is handed to the hub (:mod:`docsession.documents`).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Hashable
-from typing import Any, cast
+from collections.abc import Callable, Hashable
+from typing import cast
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -23,7 +22,7 @@ from docsession.google.drive import AccessRefused
 from docsession.google.look import Comments, FileView
 from docsession.google.refusals import ACCESS_LOST
 from docsession.schedule import TICK, Schedule
-from docsession.tasks import Flights, spawn
+from docsession.tasks import Background, Flights
 
 __all__ = ["SECOND_LOOK", "Looks"]
 
@@ -57,7 +56,7 @@ class Looks:
         self._on_comments = on_comments
         self._on_refused = on_refused
         self._under_way: set[tuple[str, str, str]] = set()
-        self._running: set[Deferred[None]] = set()
+        self._running = Background(self._log)
         self._asked: Flights[FileView] = Flights()
         self._asked_comments: Flights[Comments] = Flights()
         self._moves = 0
@@ -125,8 +124,7 @@ class Looks:
     def stop(self) -> None:
         """Nothing is due any more; looks under way are given up."""
         self.schedule.stopService()
-        for running in list(self._running):
-            running.cancel()
+        self._running.cancel()
 
     # -- looks that are due
 
@@ -147,7 +145,7 @@ class Looks:
         if free:
             watcher = min(free, key=lambda w: self._last(at, document, w))
             watcher.tried[at] = now
-            self._spawn(self._look(what, at, document, watcher))
+            self._running.spawn(self._look(what, at, document, watcher))
         elif watchers:
             # The one under way began before whatever made this due, and may not show it.
             self.schedule.by(what, now + TICK)
@@ -202,11 +200,6 @@ class Looks:
         visible = any(watcher.visible for watcher in document.watchers.values())
         interval = self._polling.visible if visible else self._polling.hidden
         return interval * self._rng.uniform(1 - self._polling.jitter, 1 + self._polling.jitter)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        running = spawn(self._log, work)
-        self._running.add(running)
-        running.addBoth(lambda _: self._running.discard(running))
 
 
 def _since(document: Document) -> str | None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from docsession import rpc
 from docsession.connection import Connection
 from docsession.documents import Documents
 from docsession.drive_calls import DriveCalls
@@ -51,7 +49,7 @@ class BrowserSession:
 class UserSession(MultiService):
     """One Google account that is live on this server, with the connections of all its browsers.
 
-    It owns the account's grant, requests, looks and listings, and broadcasts to its tabs.
+    It owns the account's grant, requests, looks and listings; what changes goes to all its tabs.
     """
 
     _log = Logger()
@@ -103,12 +101,6 @@ class UserSession(MultiService):
         if connection in self.connections:
             self.connections.remove(connection)
         self.listings.forget(connection)
-
-    def broadcast(self, method: str, params: Any) -> None:
-        """Tell all tabs of this user."""
-        payload = rpc.notification(method, params)
-        for connection in list(self.connections):
-            connection.send_event(payload)
 
     def signed_in_again(self, user: User, grant: Grant) -> None:
         """A sign-in brought a new grant, perhaps with other scopes."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -14,7 +15,19 @@ from twisted.python.failure import Failure
 
 from docsession.errors import DocsessionError
 
-__all__ = ["Flights", "Rate", "Seldom", "delays", "sleep", "spawn", "with_timeout"]
+__all__ = [
+    "Background",
+    "Flights",
+    "PerKey",
+    "Rate",
+    "Seldom",
+    "delays",
+    "held",
+    "settled",
+    "sleep",
+    "spawn",
+    "with_timeout",
+]
 
 T = TypeVar("T")
 
@@ -28,6 +41,76 @@ def spawn(log: Logger, coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
             log.failure("a background task failed", failure=failure)
 
     return work.addErrback(report)
+
+
+def settled(running: Deferred[Any]) -> Deferred[None]:
+    """Fires when that does, without taking its result."""
+    waiter: Deferred[None] = Deferred()
+
+    def fire(result: Any) -> Any:
+        waiter.callback(None)
+        return result
+
+    running.addBoth(fire)
+    return waiter
+
+
+class Background:
+    """One owner's background tasks: started here, and in the end waited for or given up."""
+
+    def __init__(self, log: Logger) -> None:
+        self._log = log
+        self._running: set[Deferred[None]] = set()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """See :func:`spawn`."""
+        running = spawn(self._log, coroutine)
+        if not running.called:
+            self._running.add(running)
+            running.addBoth(lambda _: self._running.discard(running))
+
+    def cancel(self) -> None:
+        """Give up all that run."""
+        for running in list(self._running):
+            running.cancel()
+
+    async def settle(self) -> None:
+        """Wait until none runs any more."""
+        while self._running:
+            await settled(next(iter(self._running)))
+
+
+@asynccontextmanager
+async def held(lock: DeferredLock | DeferredSemaphore) -> AsyncIterator[None]:
+    """Wait for a place, and leave it however it ends."""
+    await lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class PerKey:
+    """A lock or semaphore for each key that somebody holds or waits for, and for no other."""
+
+    def __init__(self, make: Callable[[Any], DeferredLock | DeferredSemaphore]) -> None:
+        self._make = make
+        self.in_use: dict[Hashable, tuple[DeferredLock | DeferredSemaphore, int]] = {}
+
+    @asynccontextmanager
+    async def held(self, key: Hashable) -> AsyncIterator[None]:
+        """Hold the one of this key."""
+        lock, users = self.in_use.get(key) or (self._make(key), 0)
+        self.in_use[key] = (lock, users + 1)
+        try:
+            async with held(lock):
+                yield
+        finally:
+            lock, users = self.in_use[key]
+            if users == 1:
+                del self.in_use[key]
+            else:
+                self.in_use[key] = (lock, users - 1)
 
 
 def sleep(clock: IReactorTime, seconds: float) -> Deferred[None]:

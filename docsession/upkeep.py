@@ -15,7 +15,7 @@ from docsession.errors import Unavailable
 from docsession.interfaces import Store
 from docsession.live import LiveSessions
 from docsession.signout import SignOut
-from docsession.tasks import spawn
+from docsession.tasks import settled, spawn
 
 __all__ = ["TOUCH", "Upkeep"]
 
@@ -58,9 +58,7 @@ class Upkeep(Service):
         if self._loop.running:
             self._loop.stop()
         if self._running is not None:
-            ended: Deferred[None] = Deferred()
-            self._running.addBoth(lambda _: ended.callback(None))
-            await ended
+            await settled(self._running)
         await self._touch(self._seen())
 
     def touch(self, session_id: str, when: float) -> None:

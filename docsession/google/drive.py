@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
-from urllib.parse import urlencode
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -185,10 +184,9 @@ class Drive:
     async def _send(self, request: DriveRequest, token: str, sending: Sending | None) -> Reply:
         if sending is not None:
             await sending.about_to_send()
-        url = f"{self._api}/drive/v3/{request.path}"
-        if request.query:
-            url = f"{url}?{urlencode(request.query)}"
-        return await self._http.send(request.method.http_method, url, token=token, json=request.body)
+        return await self._http.send(
+            request.method.http_method, request.url(self._api), token=token, json=request.body
+        )
 
     def _count(self, request: DriveRequest, outcome: str, error: Exception | None) -> None:
         self._on_request(request.method.id, outcome, request.method.cost)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlencode
 
 from docsession.errors import Forbidden, InvalidParams, MethodNotFound
 from docsession.google import fields as masks
@@ -90,6 +91,11 @@ class DriveRequest:
     max_age: float | None
     fields: str | None
     params: Mapping[str, Any]
+
+    def url(self, api: str, *more: tuple[str, str]) -> str:
+        """Where it goes, under the API's base URL; ``more`` is added to the query."""
+        query = urlencode((*self.query, *more))
+        return f"{api}/drive/v3/{self.path}" + (f"?{query}" if query else "")
 
     def key(self) -> tuple[Any, ...]:
         """Equal for two reads that ask the same."""

@@ -15,7 +15,7 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 
 from docsession.errors import RateLimited
-from docsession.tasks import sleep
+from docsession.tasks import PerKey, held, sleep
 
 __all__ = ["PATIENCE", "Gate"]
 
@@ -41,8 +41,8 @@ class Gate:
         self._slots = DeferredSemaphore(in_flight)
         self._poll_slots = DeferredSemaphore(_for_polls(in_flight))
         self._media_slots = DeferredSemaphore(media)
-        self._limits = {"any": per_user, "polls": _for_polls(per_user), "media": media_per_user}
-        self._users: dict[tuple[str, str], tuple[DeferredSemaphore, int]] = {}
+        limits = {"any": per_user, "polls": _for_polls(per_user), "media": media_per_user}
+        self._users = PerKey(lambda key: DeferredSemaphore(limits[key[1]]))
         self._paused: dict[str | None, float] = {}
         self.in_flight = 0
         self.most_in_flight = 0
@@ -57,11 +57,11 @@ class Gate:
             await self._wait_out(user_id, None if poll else PATIENCE)
             async with AsyncExitStack() as slots:
                 if poll:
-                    await slots.enter_async_context(self._user_slot(user_id, "polls"))
-                await slots.enter_async_context(self._user_slot(user_id, "any"))
+                    await slots.enter_async_context(self._users.held((user_id, "polls")))
+                await slots.enter_async_context(self._users.held((user_id, "any")))
                 if poll:
-                    await slots.enter_async_context(_held(self._poll_slots))
-                await slots.enter_async_context(_held(self._slots))
+                    await slots.enter_async_context(held(self._poll_slots))
+                await slots.enter_async_context(held(self._slots))
                 if not self.paused_for(user_id):  # nobody was told to slow down meanwhile
                     return await self._count(work)
 
@@ -69,7 +69,7 @@ class Gate:
     async def media(self, user_id: str) -> AsyncIterator[None]:
         """Hold a slot for a download for as long as it streams."""
         await self._wait_out(user_id, PATIENCE)
-        async with self._user_slot(user_id, "media"), _held(self._media_slots):
+        async with self._users.held((user_id, "media")), held(self._media_slots):
             yield
 
     def pause(self, user_id: str | None, seconds: float) -> None:
@@ -97,30 +97,6 @@ class Gate:
                 raise RateLimited("Google asked us to slow down", retry_after=wait)
             await sleep(self._clock, wait)
 
-    @asynccontextmanager
-    async def _user_slot(self, user_id: str, kind: str) -> AsyncIterator[None]:
-        key = (user_id, kind)
-        semaphore, holders = self._users.get(key) or (DeferredSemaphore(self._limits[kind]), 0)
-        self._users[key] = (semaphore, holders + 1)
-        try:
-            async with _held(semaphore):
-                yield
-        finally:
-            semaphore, holders = self._users[key]
-            if holders == 1:
-                del self._users[key]  # nobody of this user is here or waiting
-            else:
-                self._users[key] = (semaphore, holders - 1)
-
 
 def _for_polls(slots: int) -> int:
     return max(1, slots * 3 // 4)
-
-
-@asynccontextmanager
-async def _held(semaphore: DeferredSemaphore) -> AsyncIterator[None]:
-    await semaphore.acquire()
-    try:
-        yield
-    finally:
-        semaphore.release()

@@ -53,11 +53,6 @@ class LiveGrant:
         self._refreshing: Flights[None] = Flights(abandon=False)
         self._not_before = 0.0
 
-    @property
-    def scopes(self) -> frozenset[str]:
-        """What the user allowed."""
-        return frozenset(self.grant.scopes)
-
     async def token(self, *, rejected: str | None = None) -> str:
         """An access token that is good now, and is not the one Google just ``rejected``.
 

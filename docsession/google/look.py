@@ -15,13 +15,11 @@ from twisted.internet.interfaces import IReactorTime
 
 from docsession.errors import GoogleUnavailable
 from docsession.google.drive import Account, Drive
-from docsession.google.drive_request import compose
+from docsession.google.drive_request import COMMENT_FIELDS, compose
 from docsession.google.table import TABLE
 
 __all__ = [
-    "COMMENT_FIELDS",
     "OWN_FIELDS",
-    "REPLY_FIELDS",
     "SHARED_FIELDS",
     "Comments",
     "FileView",
@@ -36,11 +34,6 @@ SHARED_FIELDS = (
     "headRevisionId,md5Checksum,size,trashed,webViewLink,iconLink"
 )
 OWN_FIELDS = "parents,permissionIds,capabilities"
-REPLY_FIELDS = "id,createdTime,modifiedTime,author(displayName,photoLink),content,htmlContent,deleted,action"
-COMMENT_FIELDS = (
-    "id,createdTime,modifiedTime,author(displayName,photoLink),content,htmlContent,"
-    f"quotedFileContent,anchor,resolved,deleted,replies({REPLY_FIELDS})"
-)
 
 _OWN = frozenset(OWN_FIELDS.split(","))
 _SHARED = frozenset(re.sub(r"\(.*?\)", "", SHARED_FIELDS).split(","))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
@@ -25,6 +24,7 @@ from docsession.sandbox.exchange import Exchange, json_answer, send
 from docsession.sandbox.faults import Faults
 from docsession.sandbox.grants import Grants
 from docsession.sandbox.keys import Keys
+from docsession.sandbox.loopback import is_loopback
 from docsession.sandbox.oauth import OAuth
 from docsession.sandbox.pages import Pages
 from docsession.sandbox.world import World
@@ -213,12 +213,7 @@ class _Front(Resource):
 
     def _is_ours(self, host: bytes) -> bool:
         name = host.decode("latin-1").strip("[]")
-        if name in ("localhost", self._own_host):
-            return True
-        try:
-            return ip_address(name).is_loopback
-        except ValueError:
-            return False
+        return name == self._own_host or is_loopback(name)
 
 
 def _refuse(request: IRequest, message: str) -> bytes:

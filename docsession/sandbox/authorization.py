@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlencode, urlsplit
 
+from docsession.sandbox.loopback import is_loopback
 from docsession.sandbox.parameters import Parameters, RepeatedParameter
 from docsession.sandbox.scopes import is_scope, normal
 
@@ -129,15 +129,8 @@ def _check_redirect_uri(uri: str) -> None:
         _ = parts.port
     except ValueError:
         raise refusal from None
-    if parts.scheme not in ("http", "https") or "@" in parts.netloc or not _is_loopback(parts.hostname or ""):
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc or not is_loopback(parts.hostname or ""):
         raise refusal
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _scopes(given: Parameters) -> frozenset[str]:

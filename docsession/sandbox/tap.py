@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from docsession.sandbox.app import Sandbox, StateError
+from docsession.sandbox.loopback import is_loopback
 
 __all__ = ["Options", "SandboxService", "listening_address", "makeService"]
 
@@ -91,17 +91,10 @@ def listening_address(listen: str, *, allow_remote: bool) -> tuple[str, int]:
     host = interface[1].replace("\\:", ":") if interface is not None else ""
     if found is None:
         raise SystemExit(f"--listen: {listen} is not a TCP endpoint such as {DEFAULT_LISTEN}")
-    if not allow_remote and not _is_loopback(host):
+    if not allow_remote and not is_loopback(host):
         raise SystemExit(f"--listen: {listen} is not loopback only; --allow-remote if that is meant")
     # Who listens on all addresses is still called by this one from here.
     return "127.0.0.1" if host in ("", "0.0.0.0", "::") else host, int(found["port"])  # noqa: S104
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _read_seed(name: str) -> Mapping[str, Any]:

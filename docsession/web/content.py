@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -125,11 +125,11 @@ class Content:
         return str(answer.get("name", "file")), str(answer.get("mimeType", ""))
 
     def _url(self, file_id: str, export: str | None) -> str:
-        method = TABLE.methods["drive.files.get" if export is None else "drive.files.export"]
-        params = {"fileId": file_id} if export is None else {"fileId": file_id, "mimeType": export}
-        prepared = compose(method, params)
-        query = [*prepared.query] if export is not None else [*prepared.query, ("alt", "media")]
-        return f"{self._api}/drive/v3/{prepared.path}?{urlencode(query)}"
+        if export is None:
+            media = compose(TABLE.methods["drive.files.get"], {"fileId": file_id})
+            return media.url(self._api, ("alt", "media"))
+        params = {"fileId": file_id, "mimeType": export}
+        return compose(TABLE.methods["drive.files.export"], params).url(self._api)
 
     async def _ask(self, user: UserSession, url: str, wanted: str | None) -> IResponse:
         """Google's answer: 200 or 206 with the bytes to come, or 416."""

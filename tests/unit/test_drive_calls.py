@@ -164,7 +164,7 @@ class DriveCallsTests(SynchronousTestCase):
         self.stack.advance(2)
         self.assertNotIn(None, [self.ann.answer(first), other.answer(second), self.ann.answer(third)])
         self.assertEqual(self.get(maxAge=0)[0], "Second")
-        users = [user for users in self.users() for user in users._writing]
+        users = [user for users in self.users() for user in users._writing.in_use]
         self.assertEqual(users, [])
 
     def users(self) -> list[Any]:

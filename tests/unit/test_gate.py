@@ -36,7 +36,7 @@ class GateTests(SynchronousTestCase):
     def nothing_left(self) -> None:
         self.answer_all()
         self.assertEqual(self.gate.in_flight, 0)
-        self.assertEqual(self.gate._users, {})
+        self.assertEqual(self.gate._users.in_use, {})
         for semaphore in (self.gate._slots, self.gate._poll_slots, self.gate._media_slots):
             self.assertEqual((semaphore.tokens, semaphore.waiting), (semaphore.limit, []))
         self.assertEqual(self.clock.getDelayedCalls(), [])

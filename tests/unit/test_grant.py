@@ -127,7 +127,7 @@ class GrantTests(SynchronousTestCase):
         self.oauth.answer = granted("a3", refresh="r3", scopes=("drive.file",))
         self.token("a2")
         assert self.store.grant is not None
-        self.assertEqual((self.store.grant.refresh_token, self.live.scopes), ("r3", {"drive.file"}))
+        self.assertEqual((self.store.grant.refresh_token, self.live.grant.scopes), ("r3", ("drive.file",)))
 
     def test_invalid_grant_ends_it_once(self) -> None:
         self.oauth.answer = OAuthRefused("invalid_grant")

@@ -9,13 +9,13 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from docsession.errors import Unavailable
-from docsession.tasks import Flights, Rate, Seldom, delays, sleep, spawn, with_timeout
+from docsession.tasks import Background, Flights, PerKey, Rate, Seldom, delays, sleep, spawn, with_timeout
 
 
 class Spawning(SynchronousTestCase):
@@ -311,3 +311,68 @@ class SeldomTests(SynchronousTestCase):
         self.assertEqual([seldom.take("a", now) for now in (0, 1, 59)], [0, None, None])
         self.assertEqual(seldom.take("b", 59), 0)
         self.assertEqual([seldom.take("a", now) for now in (60, 61, 120)], [2, None, 1])
+
+
+class BackgroundTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.background = Background(Logger())
+        self.first: Deferred[None] = Deferred()
+        self.second: Deferred[None] = Deferred()
+        self.ended: list[str] = []
+        for name, wait in (("first", self.first), ("second", self.second)):
+            self.background.spawn(self.work(name, wait))
+
+    async def work(self, name: str, wait: Deferred[None]) -> None:
+        try:
+            await wait
+            self.ended.append(name)
+        except CancelledError:
+            self.ended.append(f"{name} given up")
+            raise
+
+    def test_it_settles_when_the_last_has_ended(self) -> None:
+        settled = Deferred.fromCoroutine(self.background.settle())
+        self.second.callback(None)
+        self.assertNoResult(settled)
+        self.first.callback(None)
+        self.successResultOf(settled)
+        self.assertEqual(self.ended, ["second", "first"])
+
+    def test_all_that_run_are_given_up(self) -> None:
+        self.first.callback(None)
+        self.background.cancel()
+        self.assertEqual(self.ended, ["first", "second given up"])
+        self.successResultOf(Deferred.fromCoroutine(self.background.settle()))
+
+
+class PerKeyTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.places = PerKey(lambda key: DeferredSemaphore(2 if key == "wide" else 1))
+
+    def hold(self, key: str, until: Deferred[None]) -> tuple[list[str], Deferred[None]]:
+        seen: list[str] = []
+
+        async def work() -> None:
+            async with self.places.held(key):
+                seen.append(key)
+                await until
+
+        return seen, Deferred.fromCoroutine(work())
+
+    def test_each_key_has_its_own_places(self) -> None:
+        inside = [self.hold(key, Deferred()) for key in ("wide", "wide", "wide", "narrow", "narrow")]
+        self.assertEqual([len(seen) for seen, _ in inside], [1, 1, 0, 1, 0])
+        for _, work in inside:
+            work.cancel()
+            self.failureResultOf(work, CancelledError)
+
+    def test_a_key_that_nobody_holds_or_waits_for_is_forgotten(self) -> None:
+        first: Deferred[None] = Deferred()
+        _, holder = self.hold("narrow", first)
+        seen, waiter = self.hold("narrow", Deferred())
+        waiter.cancel()
+        self.failureResultOf(waiter, CancelledError)
+        self.assertEqual((seen, list(self.places.in_use)), ([], ["narrow"]))
+        first.callback(None)
+        self.successResultOf(holder)
+        self.assertEqual(self.places.in_use, {})
