@@ -10,6 +10,7 @@ import random
 import secrets as entropy
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent, IBodyProducer
@@ -19,10 +20,10 @@ from docsession.connection import Connection
 from docsession.directory import Directory
 from docsession.document import Document
 from docsession.documents import Documents
+from docsession.economy import Economy
 from docsession.google.cache import Cache
 from docsession.google.drive import Drive
 from docsession.google.drive_request import Policy
-from docsession.google.gate import Gate
 from docsession.google.grant import LiveGrant
 from docsession.google.http import GoogleHttp
 from docsession.google.look import Looker
@@ -35,6 +36,7 @@ from docsession.model import Grant, Identity, User
 from docsession.sessions import UserSession
 from docsession.signin import SignIn
 from docsession.telemetry import Metrics
+from docsession.troubles import WORST_FIRST
 from docsession.web.answers import Proxies
 from docsession.web.content import Content
 from docsession.web.cookies import SessionCookie
@@ -53,6 +55,7 @@ def new_id() -> str:
 class Assembly:
     """The parts that somebody outside still needs to hold."""
 
+    economy: Economy
     oauth: OAuth
     directory: Directory
     documents: Documents
@@ -90,22 +93,27 @@ def assemble(
         most_bytes=limits.answer_bytes,
         body_producer=body_producer,
     )
-    gate = Gate(
+    economy = Economy(
         clock,
-        in_flight=google.in_flight,
-        per_user=google.in_flight_per_user,
-        media=google.media_in_flight,
-        media_per_user=google.media_in_flight_per_user,
+        rng,
+        google,
+        listeners=lambda: directory.open_connections(),
+        has_channel=lambda user_id: False,
+        on_wait=metrics.waited,
     )
+    gate = economy.gate
     oauth = OAuth(http, clock, google, given.client_secret)
     drive = Drive(
         http,
         gate,
+        economy.slowing,
         api=google.endpoints.api,
         clock=clock,
         rng=rng,
         tries=google.tries,
         on_request=metrics.google_request,
+        on_weather=economy.troubles.weather,
+        on_retry=metrics.retried,
     )
     looker = Looker(drive, clock)
     cache = Cache(
@@ -116,7 +124,10 @@ def assemble(
     )
 
     # -- sessions and documents
-    documents = Documents(store, clock, rng, polling, on_moved=cache.drop_file, on_event=metrics.event)
+    store.listen(economy.troubles.store)
+    documents = Documents(
+        store, clock, rng, polling, economy.allowance, on_moved=cache.drop_file, observer=metrics
+    )
 
     def make_user(user: User, grant: Grant, on_dead: Callable[[str], Awaitable[None]]) -> UserSession:
         return UserSession(
@@ -176,7 +187,8 @@ def assemble(
         documents=documents,
         sign_in=sign_in,
         journal=journal,
-        gate=gate,
+        economy=economy,
+        clock=clock,
         limits=limits,
         policy=Policy(
             empty_trash=google.allow_empty_trash,
@@ -212,6 +224,7 @@ def assemble(
     content = Content(
         directory,
         gate,
+        economy.slowing,
         agent,
         clock,
         api=google.endpoints.api,
@@ -240,10 +253,11 @@ def assemble(
     metrics.watch("browser_sessions", "Browser sessions live here.", lambda: directory.browsers)
     metrics.watch("user_sessions", "User sessions live here.", lambda: directory.users)
     metrics.watch("documents", "Documents watched here.", lambda: len(documents))
-    metrics.watch("google_in_flight", "Requests to Google under way.", lambda: gate.in_flight)
+    _watch_economy(metrics, economy)
     metrics.watch("cached_bytes", "Answers kept, in bytes of JSON.", lambda: cache.size)
     metrics.watch("writes_running", "Writes under way.", lambda: len(journal))
     return Assembly(
+        economy=economy,
         oauth=oauth,
         directory=directory,
         documents=documents,
@@ -255,3 +269,28 @@ def assemble(
         cookie=cookie,
         metrics=metrics,
     )
+
+
+def _watch_economy(metrics: Metrics, economy: Economy) -> None:
+    gate, budget, demand = economy.gate, economy.budget, economy.demand
+    metrics.watch("google_in_flight", "Requests to Google under way.", lambda: gate.in_flight)
+    metrics.watch("google_waiting", "Persons' requests waiting for their turn.", lambda: gate.waiting[0])
+    metrics.watch("google_polls_waiting", "Polls waiting for their turn.", lambda: gate.waiting[1])
+    metrics.watch(
+        "google_spent_last_minute",
+        "Spent in the last minute, in what the quota counts.",
+        lambda: budget.state()["spent_last_minute"],
+    )
+    metrics.watch(
+        "google_spent_today",
+        "Spent since midnight in California by this process.",
+        lambda: budget.state()["spent_today"],
+    )
+    metrics.watch("poll_stretch", "By how much polling intervals are longer.", lambda: demand.stretch)
+    metrics.watch("poll_demand", "What all polls would cost a second, unstretched.", lambda: demand.planned)
+    for reason in WORST_FIRST:
+        metrics.watch(
+            f"trouble_{reason}",
+            "Whom it concerns just now: users, or 1 for everybody.",
+            partial(economy.troubles.counts, reason),
+        )

@@ -13,7 +13,7 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,6 +27,7 @@ __all__ = [
     "GoogleEndpoints",
     "Limits",
     "Polling",
+    "Quota",
     "Server",
     "Sessions",
     "is_loopback",
@@ -94,6 +95,17 @@ class GoogleEndpoints(Section, frozen=True):
         )
 
 
+class Quota(Section, frozen=True):
+    """What Google lets the project ask. ``queries`` is how older projects are counted: each request
+    is one, whatever it is. ``per_day`` 0: no limit of a day."""
+
+    model: Literal["units", "queries"] = "units"
+    per_project_per_minute: Count = 1_000_000
+    per_user_per_minute: Count = 325_000
+    per_day: Annotated[int, msgspec.Meta(ge=0, le=2**50)] = 400_000_000
+    ceiling: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.8
+
+
 class Google(Section, frozen=True):
     """The Google project in whose name the daemon asks."""
 
@@ -101,6 +113,7 @@ class Google(Section, frozen=True):
     client_secret_file: str | None = None
     scopes: tuple[str, ...] = ()
     endpoints: GoogleEndpoints = GoogleEndpoints()
+    quota: Quota = Quota()
     in_flight: Count = 32
     in_flight_per_user: Count = 6
     media_in_flight: Count = 16
@@ -156,6 +169,7 @@ class Polling(Section, frozen=True):
     """How often Google is looked at."""
 
     visible: Seconds = 5
+    visible_with_push: Seconds = 60
     hidden: Seconds = 60
     jitter: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.2
     feed: Seconds = 60

@@ -101,6 +101,8 @@ class Connection:
         self.name: str = ""
         self.resumed = False
         self.visible = True
+        # What is wrong just now, as this tab was last told.
+        self.trouble: str | None = None
         self.browser: BrowserSession | None = None
         self._wire = wire
         self._methods = methods
@@ -132,6 +134,11 @@ class Connection:
         if self.browser.user is None:
             raise NotSignedIn
         return self.browser.user
+
+    @property
+    def user_id(self) -> str | None:
+        """Who is signed in, if anybody is."""
+        return None if self.browser is None or self.browser.user is None else self.browser.user.id
 
     def opened(self, browser: BrowserSession, name: str, *, resumed: bool) -> None:
         """session.open succeeded."""

@@ -79,6 +79,14 @@ class Directory(Service):
     def users(self) -> int:
         return len(self._live.users)
 
+    def open_connections(self) -> list[Connection]:
+        """All tabs that passed session.open."""
+        return list(self._live.connections())
+
+    def live_user(self, user_id: str) -> UserSession | None:
+        """That account's session, if it is live here."""
+        return self._live.users.get(user_id)
+
     def live_users(self) -> list[UserSession]:
         """All user sessions that are live here."""
         return list(self._live.users.values())

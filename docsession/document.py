@@ -46,10 +46,12 @@ class Viewer(Protocol):
 
 class Learnt(msgspec.Struct, frozen=True):
     """What a look brought. Not ``taken``: it was older than what is known. ``moved``: Google's
-    number did. ``names``: of the shared fields that differ."""
+    number did. ``names``: of the shared fields that differ. ``believed``: it was older, and has
+    been so for too long to be a lagging replica."""
 
     taken: bool
     moved: bool = False
+    believed: bool = False
     names: frozenset[str] = frozenset()
 
 
@@ -107,6 +109,10 @@ class Document:
         self.doubted: dict[str | None, float] = {}
         # When Google's number was last seen to move: comments seen before may be old.
         self.moved_at = 0.0
+        # When it last moved, or somebody turned to it: a quiet one is looked at less often.
+        self.stirred_at = 0.0
+        # Whether somebody is still to be told of the last change.
+        self.unsettled = False
         # Watches being set up: until they are, it is not let go though nobody watches yet.
         self.held = 0
         # Deleted for good: a watch that is being set up finds nothing.
@@ -149,6 +155,7 @@ class Document:
             return Learnt(taken=False)
         first = self.google_version < 0
         moved = view.google_version != self.google_version
+        believed = view.google_version < self.google_version
         names: set[str] = set()
         if moved and not first:
             known = self.file
@@ -169,10 +176,11 @@ class Document:
             self.file.update(view.shared)
         self.file["version"] = self.version
         if moved:
-            self.moved_at = now
+            self.moved_at = self.stirred_at = now
+        self.unsettled |= bool(names)
         for told in self.all_told() if names else ():
             told.names |= names
-        return Learnt(taken=True, moved=moved, names=frozenset(names))
+        return Learnt(taken=True, moved=moved, believed=believed, names=frozenset(names))
 
     def learn_own(self, user_id: str, view: FileView) -> bool:
         """Whether what only this user sees differs from what their last look saw."""
@@ -234,6 +242,13 @@ class Document:
         """What this user's tab was told, if it watches."""
         watcher = self.watchers.get(user_id)
         return None if watcher is None or tab is None else watcher.tabs.get(tab)
+
+    def settle(self) -> bool:
+        """Whether, just now, the last who was still to be told of a change has been."""
+        if not self.unsettled or any(told.version != self.version for told in self.all_told()):
+            return False
+        self.unsettled = False
+        return True
 
     def all_told(self) -> Iterator[Told]:
         for watcher in self.watchers.values():

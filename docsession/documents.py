@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
 from docsession.config import Polling
+from docsession.demand import Allowance
 from docsession.document import Document, Tab, Told, Viewer, Watcher
 from docsession.errors import NotFound
-from docsession.google.look import Comments, FileView
-from docsession.interfaces import Store
+from docsession.google.look import FileView
+from docsession.interfaces import HubObserver, Store, Unobserved
 from docsession.keeping import Keeping
-from docsession.looks import SECOND_LOOK, Looks
-from docsession.telling import tell, tell_comments, tell_lost, tell_touched
+from docsession.learning import Learning
 from docsession.times import rfc3339
 from docsession.watching import Watching
 
@@ -37,27 +36,29 @@ class Documents:
         clock: IReactorTime,
         rng: random.Random,
         polling: Polling,
+        allowance: Allowance,
         *,
         on_moved: Callable[[str], None],
-        on_event: Callable[[str, int], None] = lambda via, receivers: None,
+        observer: HubObserver | None = None,
     ) -> None:
         self._clock = clock
-        self._polling = polling
-        self._on_moved = on_moved
-        self._on_event = on_event
         self._documents: dict[str, Document] = {}
         self._watching = Watching()
-        self._listeners: list[Callable[[str, Document], None]] = []
         self._keeping = Keeping(store, clock, proofs_last=polling.proof)
-        self._looks = Looks(
+        self._learning = Learning(
             clock,
             rng,
             polling,
+            allowance,
             find=self._documents.get,
-            on_file=partial(self._take, via="poll"),
-            on_comments=self._looked_at_comments,
-            on_refused=self._refused,
+            watching=self._watching,
+            keeping=self._keeping,
+            let_go=self._let_go,
+            on_moved=on_moved,
+            observer=observer or Unobserved(),
         )
+        self._looks = self._learning.looks
+        self._telling = self._learning.telling
         self.schedule = self._looks.schedule
 
     # -- what pages ask
@@ -96,7 +97,8 @@ class Documents:
         watcher = document.watchers.setdefault(viewer.id, Watcher(viewer))
         watcher.viewer = viewer
         watcher.tabs[tab] = Told(document.version, comments=comments)
-        self._watching.add(tab, document.id)
+        self._watching.add(tab, viewer.id, document.id)
+        document.stirred_at = self._clock.seconds()
         self._looks.plan(document, spread=True)
         if comments:
             self._looks.plan_comments(document)
@@ -133,7 +135,19 @@ class Documents:
     def attention(self, tab: Tab) -> None:
         """The tab turned visible or hidden: what is due moves."""
         for file_id in self._watching.of(tab):
-            self._looks.plan(self._documents[file_id])
+            document = self._documents[file_id]
+            if tab.visible:
+                document.stirred_at = self._clock.seconds()
+            self._looks.plan(document)
+
+    def hinted(self, user_id: str) -> None:
+        """Google pushed: something of this user's changed."""
+        self._learning.hints.hint(user_id)
+
+    def channel_changed(self, user_id: str) -> None:
+        """Google tells us of this user's changes from now on, or no longer does."""
+        for document in self._learning.watched_by(user_id):
+            self._looks.plan(document)
 
     def __len__(self) -> int:
         return len(self._documents)
@@ -142,24 +156,24 @@ class Documents:
 
     def learn(self, viewer: Viewer, view: FileView, *, teller: Tab | None = None) -> None:
         """A write's answer: everybody else who watches hears of it; the writer counts as told."""
-        self._moved(view.file_id)
+        self._learning.moved(view.file_id)
         document = self._documents.get(view.file_id)
         if document is None:
             self._keeping.forget(view.file_id)
         else:
-            self._take(document, viewer, view, via="peer", teller=teller)
+            self._learning.take(document, viewer, view, via="peer", teller=teller)
 
     def learn_comment(
         self, viewer: Viewer, file_id: str, comment: Mapping[str, Any], *, teller: Tab | None
     ) -> None:
         """A comment was written through here (``deleted`` when it was deleted)."""
         document = self._documents.get(file_id)
-        self._moved(file_id)
+        self._learning.moved(file_id)
         if document is None or not document.discussion.loaded:
             return
         changed = document.discussion.learn_one(comment, self._clock.seconds())
         document.comments_changed(changed, but=document.told(viewer.id, teller))
-        self._deliver_comments(document, via="peer")
+        self._telling.comments(document, "peer")
 
     def learn_reply(
         self, viewer: Viewer, file_id: str, comment_id: str, reply: Mapping[str, Any], *, teller: Tab | None
@@ -174,31 +188,31 @@ class Documents:
 
     def comments_touched(self, file_id: str) -> None:
         """Something happened to its comments; Google knows what."""
-        self._moved(file_id)
+        self._learning.moved(file_id)
         document = self._documents.get(file_id)
         if document is not None:
-            self._comments_moved(document)
+            self._learning.comments_moved(document)
 
     def touched(self, file_id: str) -> None:
         """Something happened to it; Google knows what. Looked at as soon as may be."""
-        self._moved(file_id)
+        self._learning.moved(file_id)
         document = self._documents.get(file_id)
         if document is not None:
             self._looks.file_due(document)
 
     def deleted(self, file_id: str) -> None:
         """It was deleted for good through here: its watches end."""
-        self._moved(file_id)
+        self._learning.moved(file_id)
         document = self._documents.get(file_id)
         if document is not None:
             document.gone = True
             for user_id in list(document.watchers):
-                self._lose(document, user_id, "deleted")
+                self._learning.lose(document, user_id, "deleted")
         self._keeping.forget(file_id)
 
     def access_changed(self, file_id: str) -> None:
         """Its permissions were written through here: everybody must look anew first."""
-        self._moved(file_id)
+        self._learning.moved(file_id)
         document = self._documents.get(file_id)
         if document is None:
             self._keeping.forget(file_id)
@@ -210,11 +224,11 @@ class Documents:
 
     def listen(self, listener: Callable[[str, Document], None]) -> None:
         """Be called with (via, document) whenever a document's shared state changed."""
-        self._listeners.append(listener)
+        self._learning.listeners.append(listener)
 
     async def stop(self) -> None:
         """Stop looking; store what is known."""
-        self._looks.stop()
+        self._learning.stop()
         for document in self._documents.values():
             self._keeping.save(document)
         await self._keeping.settle()
@@ -225,7 +239,7 @@ class Documents:
         document = await self._find(file_id)
         if (
             document is not None
-            and self._is_fresh(document.seen_by(viewer.id)[0])
+            and self._telling.is_fresh(document.seen_by(viewer.id)[0])
             and not document.is_behind(known)
         ):
             return document
@@ -234,110 +248,18 @@ class Documents:
             document = await self._find(view.file_id) or Document(view.file_id)
         # Somebody else may have begun to watch it while this one waited.
         document = self._documents.get(view.file_id, document)
-        self._take(document, viewer, view, via="poll")
+        self._learning.take(document, viewer, view, via="poll")
         return document
 
     async def _find(self, file_id: str) -> Document | None:
         return self._documents.get(file_id) or await self._keeping.load(file_id)
 
     async def _comments_proven(self, viewer: Viewer, document: Document) -> None:
-        if document.comments_known and self._is_fresh(document.seen_by(viewer.id)[1]):
+        if document.comments_known and self._telling.is_fresh(document.seen_by(viewer.id)[1]):
             return
-        self._looked_at_comments(document, viewer, await self._looks.ask_comments(viewer, document))
-
-    # -- what looks find
-
-    def _looked_at_comments(self, document: Document, viewer: Viewer, comments: Comments) -> None:
-        document.prove(viewer.id, comments=comments.as_of)
-        if document.learn_comments(comments):
-            self._moved(document.id)
-        self._deliver_comments(document, via="poll")
-
-    def _take(
-        self, document: Document, viewer: Viewer, view: FileView, *, via: str, teller: Tab | None = None
-    ) -> None:
-        proven = document.prove(viewer.id, file=view.as_of)
-        learnt = document.learn(
-            view, now=self._clock.seconds(), believe_older_after=self._polling.believe_older_after
-        )
-        if learnt.moved:
-            self._moved(document.id)
-        watcher = document.watchers.get(viewer.id)
-        own_changed = learnt.taken and document.learn_own(viewer.id, view)
-        if watcher is not None and proven:
-            watcher.lost_since = None
-        if watcher is not None and learnt.taken and teller in watcher.tabs:
-            watcher.tabs[teller].version = document.version
-            watcher.tabs[teller].names.clear()
-        if learnt.names:
-            for listener in self._listeners:
-                listener(via, document)
-        self._deliver(document, via)
-        if own_changed and watcher is not None:
-            tell_touched(document, watcher, but=teller)
-        if learnt.moved:
-            self._comments_moved(document)
-        if learnt.names:
-            self._keeping.save(document)
-        else:
-            self._keeping.save_proofs(document)
-
-    def _refused(self, document: Document, watcher: Watcher) -> None:
-        """Delivery stops at once; a second look, a little later, decides."""
-        now = self._clock.seconds()
-        user_id = watcher.viewer.id
-        if document.watchers.get(user_id) is not watcher:
-            return
-        document.doubt(now, user_id)
-        if watcher.lost_since is None:
-            watcher.lost_since = now
-        if now - watcher.lost_since >= SECOND_LOOK:
-            self._lose(document, user_id, "no_access")
-        else:
-            self._looks.viewer_due(document, user_id, after=watcher.lost_since + SECOND_LOOK - now)
-
-    # -- telling
-
-    def _deliver(self, document: Document, via: str) -> None:
-        def ask(user_id: str) -> None:
-            if document.watchers[user_id].lost_since is None:
-                self._looks.viewer_due(document, user_id)
-
-        receivers = tell(document, via, may_know=self._may_know(document, 0), ask=ask)
-        if receivers:
-            self._on_event(via, receivers)
-
-    def _deliver_comments(self, document: Document, via: str) -> None:
-        ask = partial(self._looks.viewer_comments_due, document)
-        tell_comments(document, via, self._clock.seconds(), may_know=self._may_know(document, 1), ask=ask)
-
-    def _may_know(self, document: Document, which: int) -> Callable[[Watcher], bool]:
-        """By a fresh proof of the user's own: 0 at the document, 1 at its comments."""
-        return lambda watcher: (
-            watcher.lost_since is None and self._is_fresh(document.seen_by(watcher.viewer.id)[which])
-        )
-
-    def _lose(self, document: Document, user_id: str, reason: str) -> None:
-        watcher = document.watchers.pop(user_id)
-        document.proofs.pop(user_id, None)
-        for tab in watcher.tabs:
-            self._watching.remove(tab, document.id)
-        tell_lost(document, watcher, reason)
-        self._let_go(document)
+        self._learning.looked_at_comments(document, viewer, await self._looks.ask_comments(viewer, document))
 
     # -- keeping
-
-    def _moved(self, file_id: str) -> None:
-        self._looks.moved()
-        self._on_moved(file_id)
-
-    def _comments_moved(self, document: Document) -> None:
-        """At least may have: who watches them wants to know."""
-        if any(watcher.wants_comments for watcher in document.watchers.values()):
-            self._looks.comments_due(document)
-
-    def _is_fresh(self, proof: float) -> bool:
-        return self._clock.seconds() - proof <= self._polling.proof
 
     def _let_go(self, document: Document) -> None:
         """If nobody watches it any more, only the store keeps what is known."""

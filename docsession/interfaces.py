@@ -5,7 +5,7 @@ An implementation never inherits from these; it just fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from docsession.model import (
@@ -18,7 +18,7 @@ from docsession.model import (
     User,
 )
 
-__all__ = ["Sending", "Store", "Wire"]
+__all__ = ["HubObserver", "Sending", "Store", "Unobserved", "Wire"]
 
 
 class Wire(Protocol):
@@ -44,6 +44,39 @@ class Sending(Protocol):
         """Google said that it did not do it, or it never left; it will be tried again."""
 
 
+class HubObserver(Protocol):
+    """Who counts what the hub does."""
+
+    def looked(self, why: str, comments: bool) -> None:
+        """A look is made, for this reason; at the comments, or at the file."""
+
+    def told(self, via: str, receivers: int) -> None:
+        """So many tabs were told of a change that was seen this way."""
+
+    def settled(self, seconds: float) -> None:
+        """The last tab was told of a change that was seen so long ago."""
+
+    def lagged(self, seconds: float) -> None:
+        """A change was seen so long after Google says that it was made."""
+
+    def believed(self) -> None:
+        """An older number of Google's stayed, and is taken for the truth now."""
+
+    def hinted(self, outcome: str) -> None:
+        """What became of a push notification."""
+
+
+class Unobserved:
+    """Counts nothing."""
+
+    def looked(self, why: str, comments: bool) -> None: ...
+    def told(self, via: str, receivers: int) -> None: ...
+    def settled(self, seconds: float) -> None: ...
+    def lagged(self, seconds: float) -> None: ...
+    def believed(self) -> None: ...
+    def hinted(self, outcome: str) -> None: ...
+
+
 class Store(Protocol):
     """What must survive. Every method may raise :class:`docsession.errors.Unavailable`.
 
@@ -58,6 +91,9 @@ class Store(Protocol):
         """
 
     async def close(self) -> None: ...
+
+    def listen(self, on_away: Callable[[bool], None]) -> None:
+        """Be told when it goes away (True) and when it is back (False)."""
 
     async def ping(self) -> None:
         """A small write and a read, for /readyz and --check."""

@@ -14,6 +14,7 @@ from typing import cast
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from docsession.attention import Intervals
 from docsession.config import Polling
 from docsession.discussion import overlap
 from docsession.document import Document, Viewer, Watcher
@@ -24,16 +25,25 @@ from docsession.google.refusals import ACCESS_LOST
 from docsession.schedule import TICK, Schedule
 from docsession.tasks import Background, Flights
 
-__all__ = ["SECOND_LOOK", "Looks"]
+__all__ = ["HIDDEN", "HINT", "PLANNED", "SECOND", "SECOND_LOOK", "VISIBLE", "Looks"]
 
 # A refusal of access is believed when a second look says the same.
 SECOND_LOOK = 2.0
 
 FILE, COMMENTS = "file", "comments"
 
+# Why a look is made: planned by attention, or called for.
+VISIBLE, HIDDEN, TIMER = "visible", "hidden", "comments_timer"
+HINT, TOUCHED, PROOF, SECOND, MOVED = "hint", "touched", "proof", "second_look", "comments_moved"
+PLANNED = frozenset({VISIBLE, HIDDEN, TIMER})
+
 
 class Looks:
-    """Looks that are due, under way, and asked for by somebody who waits."""
+    """Looks that are due, under way, and asked for by somebody who waits.
+
+    ``held_back`` says for how many seconds nothing can be polled in a user's name; ``on_look``
+    hears why each look is made, and whether it is at comments.
+    """
 
     _log = Logger()
 
@@ -42,20 +52,28 @@ class Looks:
         clock: IReactorTime,
         rng: random.Random,
         polling: Polling,
+        intervals: Intervals,
         *,
         find: Callable[[str], Document | None],
-        on_file: Callable[[Document, Viewer, FileView], None],
+        on_file: Callable[[Document, Viewer, FileView, str], None],
         on_comments: Callable[[Document, Viewer, Comments], None],
         on_refused: Callable[[Document, Watcher], None],
+        held_back: Callable[[str], float],
+        on_look: Callable[[str, bool], None],
     ) -> None:
         self._clock = clock
         self._rng = rng
         self._polling = polling
+        self._intervals = intervals
         self._find = find
         self._on_file = on_file
         self._on_comments = on_comments
         self._on_refused = on_refused
+        self._held_back = held_back
+        self._on_look = on_look
         self._under_way: set[tuple[str, str, str]] = set()
+        # Why what is due was called for, where it is not merely planned.
+        self._why: dict[Hashable, str] = {}
         self._running = Background(self._log)
         self._asked: Flights[FileView] = Flights()
         self._asked_comments: Flights[Comments] = Flights()
@@ -67,34 +85,44 @@ class Looks:
     def plan(self, document: Document, *, spread: bool = False) -> None:
         """Due one interval after the last look; if that is past at once, or ``spread`` over an
         interval, so that all that comes back after a restart is not asked for in one second."""
-        now, interval = self._clock.seconds(), self._interval(document)
+        now, interval = self._clock.seconds(), self._intervals.of(document)
         late = now + self._rng.uniform(0, interval) if spread else now
         self.schedule.by((FILE, document.id), max(late, document.as_of + interval))
 
     def plan_comments(self, document: Document) -> None:
         """Due after the longest time that comments are not looked at."""
-        self.schedule.by((COMMENTS, document.id), self._clock.seconds() + self._polling.comments)
+        interval = self._intervals.of_comments(document)
+        self.schedule.by((COMMENTS, document.id), self._clock.seconds() + interval)
 
-    def file_due(self, document: Document) -> None:
+    def file_due(self, document: Document, *, why: str = TOUCHED) -> None:
         """Due now, with anybody's eyes."""
-        self.schedule.by((FILE, document.id), self._clock.seconds())
+        self._call_for((FILE, document.id), why)
 
     def comments_due(self, document: Document) -> None:
         """Due now, with anybody's eyes who watches them."""
-        self.schedule.by((COMMENTS, document.id), self._clock.seconds())
+        self._call_for((COMMENTS, document.id), MOVED)
 
-    def viewer_due(self, document: Document, user_id: str, *, after: float = 0.0) -> None:
+    def viewer_due(self, document: Document, user_id: str, *, why: str = PROOF, after: float = 0.0) -> None:
         """This user is to look at the document."""
-        self.schedule.by((FILE, document.id, user_id), self._clock.seconds() + after)
+        self._call_for((FILE, document.id, user_id), why, after)
 
     def viewer_comments_due(self, document: Document, user_id: str) -> None:
         """This user is to look at the comments."""
-        self.schedule.by((COMMENTS, document.id, user_id), self._clock.seconds())
+        self._call_for((COMMENTS, document.id, user_id), PROOF)
+
+    def now(self, document: Document, *, why: str) -> None:
+        """Not at the next tick, but at once."""
+        what = (FILE, document.id)
+        self.schedule.drop(what)
+        self._why[what] = why
+        self._start(what)
 
     def drop(self, document: Document) -> None:
         """Nobody watches it any more."""
-        self.schedule.drop((FILE, document.id))
-        self.schedule.drop((COMMENTS, document.id))
+        for what in ((FILE, document.id), (COMMENTS, document.id)):
+            self.schedule.drop(what)
+            self._why.pop(what, None)
+        self._intervals.drop(document)
 
     def moved(self) -> None:
         """Something was written: nobody joins a look that was begun before."""
@@ -128,8 +156,13 @@ class Looks:
 
     # -- looks that are due
 
+    def _call_for(self, what: Hashable, why: str, after: float = 0.0) -> None:
+        self._why.setdefault(what, why)
+        self.schedule.by(what, self._clock.seconds() + after)
+
     def _start(self, what: Hashable) -> None:
         at, file_id, *who = cast(tuple[str, ...], what)
+        why = self._why.pop(what, None)
         document = self._find(file_id)
         if document is None:
             return
@@ -142,64 +175,72 @@ class Looks:
         if at == COMMENTS:
             watchers = [w for w in watchers if w.wants_comments]
         free = [w for w in watchers if (at, file_id, w.viewer.id) not in self._under_way]
-        if free:
-            watcher = min(free, key=lambda w: self._last(at, document, w))
+        ready = [w for w in free if not self._held_back(w.viewer.id)]
+        if ready:
+            watcher = min(ready, key=lambda w: self._last(at, document, w))
             watcher.tried[at] = now
-            self._running.spawn(self._look(what, at, document, watcher))
+            self._running.spawn(self._look(what, at, document, watcher, why or self._planned(at, document)))
         elif watchers:
             # The one under way began before whatever made this due, and may not show it.
-            self.schedule.by(what, now + TICK)
+            wait = min((self._held_back(w.viewer.id) for w in free), default=0.0)
+            self._call_again(what, max(TICK, wait), why)
+
+    def _planned(self, at: str, document: Document) -> str:
+        if at == COMMENTS:
+            return TIMER
+        return VISIBLE if self._intervals.visible(document) else HIDDEN
 
     def _plan_next(self, at: str, document: Document) -> None:
         if at == COMMENTS:
             self.plan_comments(document)
         else:
-            self.schedule.at((FILE, document.id), self._clock.seconds() + self._interval(document))
+            self.schedule.at((FILE, document.id), self._clock.seconds() + self._intervals.of(document))
 
     def _last(self, at: str, document: Document, watcher: Watcher) -> float:
         # Tries count too: eyes that always fail must not keep the others from looking.
         return max(document.seen_by(watcher.viewer.id)[at == COMMENTS], watcher.tried.get(at, 0.0))
 
-    async def _look(self, what: Hashable, at: str, document: Document, watcher: Watcher) -> None:
+    async def _look(self, what: Hashable, at: str, document: Document, watcher: Watcher, why: str) -> None:
         key = (at, document.id, watcher.viewer.id)
         self._under_way.add(key)
+        self._on_look(why, at == COMMENTS)
         try:
             if at == COMMENTS:
                 await self._look_at_comments(document, watcher)
             else:
-                await self._look_at_file(document, watcher)
+                await self._look_at_file(document, watcher, why)
         except AccessRefused as refused:
             if refused.refusal.reason in ACCESS_LOST:
                 self._on_refused(document, watcher)
             else:
                 self._log.warn("a look was refused: {reason}", reason=refused.refusal.reason)
-                self._again(what, document)
+                self._again(what, document, why)
         except DocsessionError as error:
             self._log.debug("a look failed: {reason}", reason=error.name)
-            self._again(what, document, error.retry_after or 0.0)
+            self._again(what, document, why, error.retry_after or 0.0)
         finally:
             self._under_way.discard(key)
 
-    async def _look_at_file(self, document: Document, watcher: Watcher) -> None:
+    async def _look_at_file(self, document: Document, watcher: Watcher, why: str) -> None:
         view = await watcher.viewer.look(document.id, poll=True)
         if document.watchers.get(watcher.viewer.id) is watcher:
-            self._on_file(document, watcher.viewer, view)
+            self._on_file(document, watcher.viewer, view, why)
 
     async def _look_at_comments(self, document: Document, watcher: Watcher) -> None:
         comments = await watcher.viewer.look_at_comments(document.id, since=_since(document), poll=True)
         if document.watchers.get(watcher.viewer.id) is watcher:
             self._on_comments(document, watcher.viewer, comments)
 
-    def _again(self, what: Hashable, document: Document, after: float = 0.0) -> None:
+    def _again(self, what: Hashable, document: Document, why: str, after: float = 0.0) -> None:
         """What made it due is still unseen. (A document's own next look is planned already.)"""
         if self._find(document.id) is document:
-            wait = min(max(after, self._interval(document)), self._polling.comments)
-            self.schedule.by(what, self._clock.seconds() + wait)
+            wait = min(max(after, self._intervals.of(document)), self._polling.comments)
+            self._call_again(what, wait, None if why in PLANNED else why)
 
-    def _interval(self, document: Document) -> float:
-        visible = any(watcher.visible for watcher in document.watchers.values())
-        interval = self._polling.visible if visible else self._polling.hidden
-        return interval * self._rng.uniform(1 - self._polling.jitter, 1 + self._polling.jitter)
+    def _call_again(self, what: Hashable, wait: float, why: str | None) -> None:
+        if why is not None:
+            self._why.setdefault(what, why)
+        self.schedule.by(what, self._clock.seconds() + wait)
 
 
 def _since(document: Document) -> str | None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
+
 from docsession import __version__
 from docsession.config import Limits
 from docsession.connection import Connection, Method
 from docsession.directory import Directory
 from docsession.documents import Documents
+from docsession.economy import Economy
 from docsession.errors import SessionUnknown, TooMany
 from docsession.google.drive_request import Policy, callable_methods, find_method, prepare
-from docsession.google.gate import Gate
 from docsession.journal import Journal
 from docsession.method import (
     AttentionParams,
@@ -47,7 +49,8 @@ class Catalogue:
         documents: Documents,
         sign_in: SignIn,
         journal: Journal,
-        gate: Gate,
+        economy: Economy,
+        clock: IReactorTime,
         limits: Limits,
         policy: Policy,
         new_id: Callable[[], str],
@@ -55,7 +58,8 @@ class Catalogue:
         self._directory = directory
         self._documents = documents
         self._sign_in = sign_in
-        self._gate = gate
+        self._economy = economy
+        self._clock = clock
         self._limits = limits
         self._policy = policy
         self._new_id = new_id
@@ -120,6 +124,8 @@ class Catalogue:
         )
         browser = connection.browser
         user = browser.user if browser is not None else None
+        # After the answer, a tab that opens in the middle of a trouble hears of it.
+        self._clock.callLater(0, self._economy.troubles.tell, connection)
         return {
             "session": connection.identity.session_id,
             "how": how,
@@ -165,10 +171,7 @@ class Catalogue:
             "documents": self._documents.watched(connection),
             "listings": user.listings.count(connection),
             "connections": len(user.connections),
-            "google": {
-                "in_flight": self._gate.in_flight,
-                "paused_for": round(self._gate.paused_for(user.id), 1),
-            },
+            "google": self._economy.state(user.id),
         }
 
     async def _discover(self, connection: Connection, params: NoParams) -> Any:

@@ -178,6 +178,48 @@ class Metrics:
             ["via"],
             registry=self.registry,
         )
+        self._looks = Counter(
+            "docsession_looks",
+            "Looks at watched documents, by what at (file, comments) and why.",
+            ["at", "why"],
+            registry=self.registry,
+        )
+        self._settled = Histogram(
+            "docsession_change_told_seconds",
+            "From a change being seen here to the last tab being told.",
+            buckets=(0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 120, 600),
+            registry=self.registry,
+        )
+        self._lag = Histogram(
+            "docsession_change_seen_seconds",
+            "From Google's modifiedTime to the change being seen here: Google's own delay and ours.",
+            buckets=(1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 3600),
+            registry=self.registry,
+        )
+        self._believed = Counter(
+            "docsession_older_versions_believed",
+            "Times an older number of Google's stayed too long for a lagging replica.",
+            registry=self.registry,
+        )
+        self._hints = Counter(
+            "docsession_hints",
+            "Push notifications, by what became of them; missed: a change none came for.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._retries = Counter(
+            "docsession_google_retries",
+            "Requests to Google sent again, by why.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._waits = Histogram(
+            "docsession_google_wait_seconds",
+            "Waiting for a turn to ask Google, by whether a person waits.",
+            ["who"],
+            buckets=(0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 120, 600),
+            registry=self.registry,
+        )
 
     def google_request(self, method: str, outcome: str, units: int) -> None:
         self._google.labels(method, bounded(outcome)).inc()
@@ -196,8 +238,33 @@ class Metrics:
     def socket_refused(self, why: str) -> None:
         self._refused.labels(why).inc()
 
-    def event(self, via: str, receivers: int) -> None:
+    # -- the hub's (docsession.interfaces.HubObserver)
+
+    def looked(self, why: str, comments: bool) -> None:
+        self._looks.labels("comments" if comments else "file", why).inc()
+
+    def told(self, via: str, receivers: int) -> None:
         self._events.labels(via).inc(receivers)
+
+    def settled(self, seconds: float) -> None:
+        self._settled.observe(max(0.0, seconds))
+
+    def lagged(self, seconds: float) -> None:
+        self._lag.observe(seconds)
+
+    def believed(self) -> None:
+        self._believed.inc()
+
+    def hinted(self, outcome: str) -> None:
+        self._hints.labels(outcome).inc()
+
+    # -- the gate's
+
+    def retried(self, reason: str) -> None:
+        self._retries.labels(bounded(reason)).inc()
+
+    def waited(self, poll: bool, seconds: float) -> None:
+        self._waits.labels("poll" if poll else "person").observe(max(0.0, seconds))
 
     def watch(self, name: str, what: str, read: Callable[[], float]) -> None:
         """A gauge that is read when asked for."""

@@ -1,56 +1,75 @@
 """Who is told what of a document: each tab that was told something else, if its user may know.
 
-Plain functions over one document. The same event is encoded once and sent to all as the same
-bytes. Whose proof is not fresh is not told; ``ask`` makes that user look first.
+The same event is encoded once and sent to all as the same bytes. Whose proof of access is not fresh
+is not told, but made to look first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from twisted.internet.interfaces import IReactorTime
 
 from docsession.document import Document, Watcher
+from docsession.interfaces import HubObserver
+from docsession.looks import Looks
 
-__all__ = ["tell", "tell_comments", "tell_lost", "tell_touched"]
-
-MayKnow = Callable[[Watcher], bool]
-
-
-def tell(document: Document, via: str, *, may_know: MayKnow, ask: Callable[[str], None]) -> int:
-    """Tell the state of the document; returns how many tabs were told."""
-    encoded: dict[frozenset[str], bytes] = {}
-    receivers = 0
-    for user_id, watcher in list(document.watchers.items()):
-        behind = [(tab, told) for tab, told in watcher.tabs.items() if told.version != document.version]
-        if behind and not may_know(watcher):
-            ask(user_id)
-            continue
-        for tab, told in behind:
-            names = frozenset(told.names)
-            if names not in encoded:
-                encoded[names] = document.changed_event(names, via)
-            told.version = document.version
-            told.names = set()
-            receivers += 1
-            tab.send_event(encoded[names])
-    return receivers
+__all__ = ["Telling", "tell_lost", "tell_touched"]
 
 
-def tell_comments(
-    document: Document, via: str, now: float, *, may_know: MayKnow, ask: Callable[[str], None]
-) -> None:
-    """Tell what changed in its comments."""
-    encoded: dict[str, bytes] = {}
-    for user_id, watcher in list(document.watchers.items()):
-        behind = [(tab, told) for tab, told in watcher.tabs.items() if told.new_comments]
-        if behind and not may_know(watcher):
-            ask(user_id)
-            continue
-        for tab, told in behind:
-            news, told.new_comments = told.new_comments, set()
-            for comment_id in document.discussion.in_order(news):
-                if comment_id not in encoded:
-                    encoded[comment_id] = document.comment_event(comment_id, via, now)
-                tab.send_event(encoded[comment_id])
+class Telling:
+    """Tells; ``proof`` is for how many seconds a user's own look counts."""
+
+    def __init__(self, clock: IReactorTime, looks: Looks, *, proof: float, observer: HubObserver) -> None:
+        self._clock = clock
+        self._looks = looks
+        self._proof = proof
+        self._observer = observer
+
+    def is_fresh(self, proof: float) -> bool:
+        """Whether a look at that time still counts."""
+        return self._clock.seconds() - proof <= self._proof
+
+    def state(self, document: Document, via: str) -> None:
+        """Tell its state to all who know another."""
+        encoded: dict[frozenset[str], bytes] = {}
+        receivers = 0
+        for user_id, watcher in list(document.watchers.items()):
+            behind = [(tab, told) for tab, told in watcher.tabs.items() if told.version != document.version]
+            if behind and not self._may_know(document, watcher, 0):
+                if watcher.lost_since is None:
+                    self._looks.viewer_due(document, user_id)
+                continue
+            for tab, told in behind:
+                names = frozenset(told.names)
+                if names not in encoded:
+                    encoded[names] = document.changed_event(names, via)
+                told.version = document.version
+                told.names = set()
+                receivers += 1
+                tab.send_event(encoded[names])
+        if receivers:
+            self._observer.told(via, receivers)
+        if document.settle():
+            self._observer.settled(self._clock.seconds() - document.seen_at)
+
+    def comments(self, document: Document, via: str) -> None:
+        """Tell what changed in its comments to all who were not told yet."""
+        encoded: dict[str, bytes] = {}
+        now = self._clock.seconds()
+        for user_id, watcher in list(document.watchers.items()):
+            behind = [(tab, told) for tab, told in watcher.tabs.items() if told.new_comments]
+            if behind and not self._may_know(document, watcher, 1):
+                self._looks.viewer_comments_due(document, user_id)
+                continue
+            for tab, told in behind:
+                news, told.new_comments = told.new_comments, set()
+                for comment_id in document.discussion.in_order(news):
+                    if comment_id not in encoded:
+                        encoded[comment_id] = document.comment_event(comment_id, via, now)
+                    tab.send_event(encoded[comment_id])
+
+    def _may_know(self, document: Document, watcher: Watcher, which: int) -> bool:
+        """By a fresh proof of the user's own: 0 at the document, 1 at its comments."""
+        return watcher.lost_since is None and self.is_fresh(document.seen_by(watcher.viewer.id)[which])
 
 
 def tell_touched(document: Document, watcher: Watcher, *, but: object) -> None:

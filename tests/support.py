@@ -163,6 +163,7 @@ class Stack:
             health=self._health,
             body_producer=Body,
         )
+        self.assembly.economy.startService()
         self.assembly.documents.schedule.startService()
         self.assembly.directory.startService()
 
@@ -172,6 +173,7 @@ class Stack:
     def stop_server(self) -> None:
         self.await_(self.assembly.directory.stop())
         self.await_(self.assembly.documents.stop())
+        self.assembly.economy.stopService()
         self.await_(self.store.close())
         for call in self.clock.getDelayedCalls():
             call.cancel()

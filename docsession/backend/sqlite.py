@@ -7,7 +7,7 @@ row whose key is gone counts as absent.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from sqlite3 import Cursor
 from typing import TYPE_CHECKING
@@ -47,6 +47,9 @@ class SqliteStore(SessionTables, UserTables, JournalTable, DocumentTables):
 
     async def close(self) -> None:
         await self._database.close()
+
+    def listen(self, on_away: Callable[[bool], None]) -> None:
+        self._database.on_away = on_away
 
     async def ping(self) -> None:
         now = self._clock.seconds()

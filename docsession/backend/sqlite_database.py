@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,6 +53,7 @@ class Database:
         self._patience = round(busy_timeout * 1000)
         self._file: tuple[int, int] | None = None
         self._away = False
+        self.on_away: Callable[[bool], None] = lambda away: None
 
     async def open(self, stamp: Mapping[str, str], *, now: float) -> None:
         """Raises :class:`ConfigError`; then nothing stays open or locked."""
@@ -86,6 +87,7 @@ class Database:
         if self._away:
             self._away = False
             self.log.info("the store is back")
+            self.on_away(False)
         return result
 
     async def _run(self, interaction: Interaction[T]) -> T:
@@ -103,6 +105,7 @@ class Database:
         if not self._away:
             self._away = True
             self.log.error("the store is away: {reason}", reason=str(error))
+            self.on_away(True)
         return Unavailable()
 
     def _take(self, stamp: Mapping[str, str], now: float) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -25,10 +24,11 @@ from docsession.errors import (
     TooLarge,
 )
 from docsession.google.drive_request import DriveRequest
-from docsession.google.gate import PATIENCE, Gate
+from docsession.google.gate import Gate
 from docsession.google.grant import LiveGrant
 from docsession.google.http import GoogleHttp, NoAnswer, NotSent, Reply
-from docsession.google.refusals import Kind, Refusal, read
+from docsession.google.refusals import Kind, Refusal, kinds_of, read
+from docsession.google.slowing import Slowing
 from docsession.interfaces import Sending
 from docsession.tasks import Seldom, delays, sleep
 
@@ -62,20 +62,26 @@ class Drive:
         self,
         http: GoogleHttp,
         gate: Gate,
+        slowing: Slowing,
         *,
         api: str,
         clock: IReactorTime,
         rng: random.Random,
         tries: int,
         on_request: Callable[[str, str, int], None] = lambda method, outcome, cost: None,
+        on_weather: Callable[[bool, float], None] = lambda well, retry_after: None,
+        on_retry: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._http = http
         self._gate = gate
+        self._slowing = slowing
         self._api = api.rstrip("/")
         self._clock = clock
         self._rng = rng
         self._tries = tries
         self._on_request = on_request
+        self._on_weather = on_weather
+        self._on_retry = on_retry
         # When Google is away every request says so; an operator needs to read it once a minute.
         self._seldom = Seldom(60.0)
 
@@ -112,24 +118,27 @@ class Drive:
             token = await account.grant.token(rejected=rejected)
             wait = next(waits)
             try:
-                return await self._once(account, request, token, wait, poll=poll, sending=sending)
+                return await self._once(account, request, token, poll=poll, sending=sending)
             except _StaleToken:
                 if sending is not None:
                     await sending.not_done()
                 if rejected is not None:
+                    # A token that was made just now: Google does not mean this one, but the grant.
+                    await account.grant.refused(token)
                     raise NotSignedIn from None
                 rejected, wait = token, 0.0
+                self._on_retry("stale_token")
             except _Again as again:
                 tries += 1
-                wait = max(wait, again.wait)
-                limited = isinstance(again.failure, RateLimited)
+                # The gate keeps a limit's pause; after anything else it is waited for here.
+                wait = 0.0 if again.limited else max(wait, again.wait)
                 # A poll waits out a limit; after anything else the next poll is the next try.
-                most = self._tries if limited or not poll else 1
-                ended = tries >= most or (limited and not poll and wait > PATIENCE)
+                most = self._tries if again.limited or not poll else 1
                 if sending is not None:
                     await sending.not_done()
-                if ended:
+                if tries >= most:
                     raise again.failure from None
+                self._on_retry(again.reason)
             if wait:
                 await sleep(self._clock, wait)
 
@@ -138,48 +147,68 @@ class Drive:
         account: Account,
         request: DriveRequest,
         token: str,
-        wait: float,
         *,
         poll: bool,
         sending: Sending | None,
     ) -> dict[str, Any]:
         """One try. Raises _Again or _StaleToken where another may be made, else the final error."""
+        method = request.method
+        sent_at = 0.0
+
+        async def send() -> Reply:
+            nonlocal sent_at
+            sent_at = self._clock.seconds()
+            return await self._send(request, token, sending)
+
         try:
-            reply = await self._gate.run(account.id, partial(self._send, request, token, sending), poll=poll)
+            reply = await self._gate.run(
+                account.id, send, units=method.cost, poll=poll, kinds=kinds_of(method.id)
+            )
         except NotSent as error:
             self._count(request, "not_sent", error)
-            raise _Again(GoogleUnavailable("Google cannot be reached", retry_after=5)) from None
+            self._on_weather(False, 5.0)
+            failure = GoogleUnavailable("Google cannot be reached", retry_after=5)
+            raise _Again(failure, "not_sent") from None
         except (NoAnswer, TooLarge) as error:
             self._count(request, "no_answer", error)
-            if isinstance(error, TooLarge) and not request.method.is_write:
+            if isinstance(error, TooLarge) and not method.is_write:
                 raise
-            raise _unanswered(request, GoogleUnavailable(retry_after=5)) from None
+            self._on_weather(False, 5.0)
+            raise _unanswered(request, GoogleUnavailable(retry_after=5), "no_answer") from None
         if reply.status >= 400:
-            raise self._refused(read(reply), account, request, wait)
+            raise self._refused(read(reply), account, request, sent_at)
         try:
             answer = _answer(request, reply)
         except NoAnswer as error:
             self._count(request, "nonsense", error)
-            nonsense = GoogleUnavailable("Google answered nonsense", retry_after=5)
-            raise _unanswered(request, nonsense) from None
-        self._on_request(request.method.id, "ok", request.method.cost)
+            self._on_weather(False, 5.0)
+            failure = GoogleUnavailable("Google answered nonsense", retry_after=5)
+            raise _unanswered(request, failure, "nonsense") from None
+        self._on_request(method.id, "ok", method.cost)
+        self._on_weather(True, 0.0)
+        self._slowing.answered(account.id, method.id, poll=poll)
         return answer
 
-    def _refused(self, refusal: Refusal, account: Account, request: DriveRequest, wait: float) -> Exception:
-        """What to raise for this refusal; the gate learns of limits."""
-        self._count(request, refusal.reason or str(refusal.status), None)
+    def _refused(
+        self, refusal: Refusal, account: Account, request: DriveRequest, sent_at: float
+    ) -> Exception:
+        """What to raise for this refusal; who is to slow down does."""
+        reason = refusal.reason or str(refusal.status)
+        self._count(request, reason, None)
+        if refusal.kind is Kind.WEATHER:
+            failure = GoogleUnavailable(retry_after=max(refusal.patience, 5))
+            self._on_weather(False, failure.retry_after or 5.0)
+            return _unanswered(request, failure, reason, refusal.patience)
+        self._on_weather(True, 0.0)
         if refusal.kind is Kind.STALE_TOKEN:
             return _StaleToken()
         if refusal.kind is Kind.SCOPE:
             return ScopeMissing(list(request.method.scopes))
-        if refusal.kind is Kind.FINAL:
+        wait = self._slowing.refused(refusal, account.id, sent_at)
+        if not refusal.kind.is_limit:
             return AccessRefused(refusal)
-        if refusal.kind is Kind.WEATHER:
-            failure = GoogleUnavailable(retry_after=max(refusal.patience, 5))
-            return _unanswered(request, failure, refusal.patience)
-        slowed = account.id if refusal.kind is Kind.SLOW_USER else None
-        self._gate.pause(slowed, max(refusal.patience, wait))
-        return _Again(refusal.error(), refusal.patience)
+        error = RateLimited("Google's limit is reached", retry_after=max(wait, 1.0))
+        return _Again(error, reason, limited=True)
 
     async def _send(self, request: DriveRequest, token: str, sending: Sending | None) -> Reply:
         if sending is not None:
@@ -210,10 +239,14 @@ class _StaleToken(Exception):
 class _Again(Exception):
     """Another try, after ``wait`` seconds at least, may go better; else ``failure`` is the end."""
 
-    def __init__(self, failure: DocsessionError, wait: float = 0.0) -> None:
+    def __init__(
+        self, failure: DocsessionError, reason: str, wait: float = 0.0, *, limited: bool = False
+    ) -> None:
         super().__init__()
         self.failure = failure
+        self.reason = reason
         self.wait = wait
+        self.limited = limited
 
 
 def _answer(request: DriveRequest, reply: Reply) -> dict[str, Any]:
@@ -226,6 +259,6 @@ def _answer(request: DriveRequest, reply: Reply) -> dict[str, Any]:
     return answer
 
 
-def _unanswered(request: DriveRequest, failure: DocsessionError, wait: float = 0.0) -> Exception:
+def _unanswered(request: DriveRequest, failure: DocsessionError, reason: str, wait: float = 0.0) -> Exception:
     """It was sent and not properly answered: only a read may be tried again."""
-    return OutcomeUnknown() if request.method.is_write else _Again(failure, wait)
+    return OutcomeUnknown() if request.method.is_write else _Again(failure, reason, wait)

@@ -73,6 +73,11 @@ class LiveGrant:
             raise NotSignedIn
         return self.grant.access_token
 
+    async def refused(self, token: str) -> None:
+        """Google does not take this token, and had not taken the one before: the grant is dead."""
+        if self.grant.access_token == token and not self.grant.dead:
+            await self._die(self.grant)
+
     def replaced(self, grant: Grant) -> None:
         """A sign-in brought a new grant for this user."""
         self.grant = grant

@@ -23,6 +23,7 @@ from docsession.google.drive_request import compose
 from docsession.google.gate import Gate
 from docsession.google.http import USER_AGENT, Reply, collect
 from docsession.google.refusals import Kind, read
+from docsession.google.slowing import Slowing
 from docsession.google.table import TABLE
 from docsession.model import Identity
 from docsession.sessions import UserSession
@@ -48,6 +49,7 @@ class Content:
         self,
         directory: Directory,
         gate: Gate,
+        slowing: Slowing,
         agent: IAgent,
         clock: IReactorTime,
         *,
@@ -57,6 +59,7 @@ class Content:
     ) -> None:
         self._directory = directory
         self._gate = gate
+        self._slowing = slowing
         self._agent = agent
         self._clock = clock
         self._api = api.rstrip("/")
@@ -136,6 +139,7 @@ class Content:
         rejected: str | None = None
         for _ in range(2):
             token = await user.grant.token(rejected=rejected)
+            sent_at = self._clock.seconds()
             # The bare agent: treq would ask for gzip, which makes nonsense of a Range.
             headers = Headers({"User-Agent": [USER_AGENT], "Authorization": [f"Bearer {token}"]})
             if wanted is not None and len(wanted) < 200:
@@ -158,6 +162,9 @@ class Content:
             if refusal.kind is not Kind.STALE_TOKEN:
                 if refusal.kind is Kind.WEATHER:
                     raise GoogleUnavailable(retry_after=max(refusal.patience, 5))
+                wait = self._slowing.refused(refusal, user.id, sent_at)
+                if refusal.kind.is_limit:
+                    raise RateLimited("Google's limit is reached", retry_after=max(wait, 1.0))
                 raise refusal.error()
             rejected = token
         raise NotSignedIn

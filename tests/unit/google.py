@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.web.http_headers import Headers
 
+from docsession.config import Quota
+from docsession.google.budget import Budget
+from docsession.google.gate import Gate
 from docsession.google.http import Reply
+from docsession.google.pauses import Pauses
+from docsession.google.slowing import Slowing
 from docsession.google.table import TABLE
 
 
@@ -56,6 +62,20 @@ class FakeHttp:
         return answer
 
 
+class Door:
+    """A gate with all that is behind it."""
+
+    def __init__(self, clock: Clock, quota: Quota | None = None, **limits: int) -> None:
+        self.told: list[tuple[str | None, str, float]] = []
+        self.budget = Budget(clock, quota or Quota())
+        self.pauses = Pauses(clock, random.Random(5))
+        sizes = {"in_flight": 8, "per_user": 4, "media": 2, "media_per_user": 1} | limits
+        self.gate = Gate(clock, self.budget, self.pauses, **sizes)
+        self.slowing = Slowing(
+            clock, self.gate, self.budget, self.pauses, tell=lambda *said: self.told.append(said)
+        )
+
+
 class FakeGrant:
     """Access tokens t0, t1, …: the next one when one was rejected."""
 
@@ -63,6 +83,10 @@ class FakeGrant:
         self.number = 0
         self.asked: list[str | None] = []
         self.failing: Exception | None = None
+        self.refusals: list[str] = []
+
+    async def refused(self, token: str) -> None:
+        self.refusals.append(token)
 
     async def token(self, *, rejected: str | None = None) -> str:
         self.asked.append(rejected)

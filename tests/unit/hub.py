@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from docsession.config import Polling
+from docsession.demand import Allowance, Demand
 from docsession.documents import Documents
 from docsession.errors import Unavailable
 from docsession.google.drive import AccessRefused
@@ -134,6 +135,36 @@ class FakeStore:
             raise Unavailable
 
 
+class Counts:
+    """What the hub counted."""
+
+    def __init__(self) -> None:
+        self.looks: list[tuple[str, bool]] = []
+        self.hints: list[str] = []
+        self.settlings: list[float] = []
+        self.lags: list[float] = []
+        self.tellings: list[tuple[str, int]] = []
+        self.beliefs = 0
+
+    def looked(self, why: str, comments: bool) -> None:
+        self.looks.append((why, comments))
+
+    def told(self, via: str, receivers: int) -> None:
+        self.tellings.append((via, receivers))
+
+    def settled(self, seconds: float) -> None:
+        self.settlings.append(seconds)
+
+    def lagged(self, seconds: float) -> None:
+        self.lags.append(seconds)
+
+    def believed(self) -> None:
+        self.beliefs += 1
+
+    def hinted(self, outcome: str) -> None:
+        self.hints.append(outcome)
+
+
 class World:
     """One file, its comments, the hub, and the clock."""
 
@@ -145,6 +176,10 @@ class World:
         self.name = "Plan"
         self.comments: dict[str, Mapping[str, Any]] = {}
         self.moved: list[str] = []
+        self.rate = 1000.0
+        self.held_back: dict[str, float] = {}
+        self.channels: set[str] = set()
+        self.counts = Counts()
         self.start()
 
     def start(self) -> None:
@@ -154,7 +189,14 @@ class World:
             self.clock,
             random.Random(3),
             Polling(),
+            Allowance(
+                Demand(self.clock, lambda: self.rate),
+                lambda units: units,
+                held_back=lambda user_id: self.held_back.get(user_id, 0.0),
+                has_channel=self.channels.__contains__,
+            ),
             on_moved=self.moved.append,
+            observer=self.counts,
         )
         self.hub.schedule.startService()
 

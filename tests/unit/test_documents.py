@@ -260,11 +260,29 @@ class Losing(StackTestCase):
         self.stack.advance(120)
         self.assertEqual(self.stack.calls(), before)
 
+    def test_where_a_domain_forbids_it_nothing_is_polled_in_that_name(self) -> None:
+        ann, bob = self.tab(ANN), self.tab(BOB)
+        self.stack.faults({"match": {"method": "drive.files.get", "user": ANN}, "reason": "domainPolicy"})
+        self.stack.advance(30)
+        told = {"reason": "google_forbids", "retry_after": 3600.0}
+        self.assertEqual(ann.events("session.degraded"), [told])
+        self.rename("Seen by Bob")
+        asked = self.asked_by(ANN)
+        self.stack.advance(300)
+        self.assertEqual((self.asked_by(ANN), self.names(bob)), (asked, ["Seen by Bob"]))
+        self.assertEqual(bob.events("session.degraded"), [])
+        self.stack.faults()
+        self.stack.advance(3500)
+        self.assertEqual(len(ann.events("session.recovered")), 1)
+        self.assertEqual(self.names(ann), ["Seen by Bob"])
+
+    def asked_by(self, email: str) -> int:
+        return int(self.stack.control("GET", "/sandbox/calls")["by_user"][email]["calls"])
+
     def test_rate_and_weather_are_no_loss(self) -> None:
         for fault in (
             {"reason": "userRateLimitExceeded"},
             {"status": 503},
-            {"reason": "domainPolicy"},
             {"reason": "insufficientPermissions"},
             {"status": 404, "body": "<html>not here</html>"},
         ):
@@ -273,7 +291,7 @@ class Losing(StackTestCase):
             self.stack.advance(20)
             self.stack.faults()
             self.stack.advance(80)
-            self.assertEqual(ann.events(), [], fault)
+            self.assertEqual(ann.events("document.lost"), [], fault)
             self.rename(f"After {fault}")
             self.stack.advance(8)
             self.assertEqual(self.names(ann), [f"After {fault}"])

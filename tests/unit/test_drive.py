@@ -23,9 +23,8 @@ from docsession.errors import (
 )
 from docsession.google.drive import AccessRefused, Drive
 from docsession.google.drive_request import DriveRequest, compose
-from docsession.google.gate import Gate
 from docsession.google.http import NoAnswer, NotSent
-from tests.unit.google import FakeAccount, FakeHttp, clock, method, refusal, reply
+from tests.unit.google import Door, FakeAccount, FakeHttp, clock, method, refusal, reply
 
 FILE = {"id": "f", "name": "Plan"}
 GET = compose(method("files.get"), {"fileId": "f"})
@@ -60,10 +59,12 @@ class DriveTests(SynchronousTestCase):
     def drive(self, *answers: Any) -> Drive:
         self.http = FakeHttp(*answers)
         self.http.on_send = lambda: self.heard.append("sent")
-        self.gate = Gate(self.clock, in_flight=8, per_user=4, media=2, media_per_user=1)
+        self.door = Door(self.clock)
+        self.gate = self.door.gate
         return Drive(
             self.http,  # type: ignore[arg-type]
             self.gate,
+            self.door.slowing,
             api="https://google/",
             clock=self.clock,
             rng=random.Random(5),

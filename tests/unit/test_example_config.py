@@ -88,4 +88,5 @@ class ExampleTests(SynchronousTestCase):
         lines = self.text.splitlines()
         for number, line in enumerate(lines):
             if _SETTING.match(line) and not lines[number - 1].startswith("#"):
-                self.assertIn("[google.endpoints]", lines[number - 2 : number], line)
+                section = lines[number - 2 : number]
+                self.assertTrue({"[google.endpoints]", "[google.quota]"} & set(section), line)

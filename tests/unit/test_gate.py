@@ -8,23 +8,30 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from docsession.errors import RateLimited
-from docsession.google.gate import Gate
-from tests.unit.google import clock
+from docsession.google.pauses import Scope
+from tests.unit.google import Door, clock
 
 
 class GateTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = clock()
-        self.gate = Gate(self.clock, in_flight=8, per_user=4, media=2, media_per_user=1)
+        self.door = Door(self.clock)
+        self.gate = self.door.gate
         self.at_google: list[Deferred[str]] = []
+        self.order: list[str] = []
 
-    def ask(self, user: str = "ann", *, poll: bool = False) -> Deferred[str]:
+    def ask(self, user: str = "ann", *, poll: bool = False, **more: Any) -> Deferred[str]:
         async def work() -> str:
+            self.order.append(user)
             answer: Deferred[str] = Deferred()
             self.at_google.append(answer)
             return await answer
 
-        return Deferred.fromCoroutine(self.gate.run(user, work, poll=poll))
+        return Deferred.fromCoroutine(self.gate.run(user, work, poll=poll, **more))
+
+    def pause(self, user: str | None, seconds: float, kind: str | None = None) -> None:
+        self.door.pauses.begin(Scope(user, kind), least=seconds)
+        self.gate.changed()
 
     def answer(self) -> None:
         self.at_google.pop(0).callback("done")
@@ -36,8 +43,9 @@ class GateTests(SynchronousTestCase):
     def nothing_left(self) -> None:
         self.answer_all()
         self.assertEqual(self.gate.in_flight, 0)
-        self.assertEqual(self.gate._users.in_use, {})
-        for semaphore in (self.gate._slots, self.gate._poll_slots, self.gate._media_slots):
+        self.assertEqual((self.gate._under_way, self.gate._polls_under_way), ({}, 0))
+        self.assertEqual((self.gate._media_users.in_use, self.gate.waiting), ({}, (0, 0)))
+        for semaphore in (self.gate._slots, self.gate._media_slots):
             self.assertEqual((semaphore.tokens, semaphore.waiting), (semaphore.limit, []))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -86,7 +94,7 @@ class GateTests(SynchronousTestCase):
             one.cancel()
             self.failureResultOf(one, CancelledError)
         self.at_google.clear()
-        self.gate.pause("ann", 5)
+        self.pause("ann", 5)
         waiting = [self.ask("ann"), self.ask("ann", poll=True)]
         for one in waiting:
             one.cancel()
@@ -94,7 +102,7 @@ class GateTests(SynchronousTestCase):
         self.nothing_left()
 
     def test_a_short_pause_is_waited_out(self) -> None:
-        self.gate.pause("ann", 5)
+        self.pause("ann", 5)
         asked = self.ask("ann")
         self.ask("bob")
         self.assertEqual(len(self.at_google), 1)
@@ -105,7 +113,7 @@ class GateTests(SynchronousTestCase):
         self.nothing_left()
 
     def test_a_long_pause_is_refused_to_a_person_with_the_time(self) -> None:
-        self.gate.pause("ann", 60)
+        self.pause("ann", 60)
         error = self.failureResultOf(self.ask("ann"), RateLimited).value
         self.assertEqual((error.code, error.retry_after), (1007, 60))
         self.assertEqual(self.gate.paused_for("ann"), 60)
@@ -118,19 +126,19 @@ class GateTests(SynchronousTestCase):
         self.nothing_left()
 
     def test_a_pause_of_everybody(self) -> None:
-        self.gate.pause(None, 60)
+        self.pause(None, 60)
         self.failureResultOf(self.ask("ann"), RateLimited)
         self.failureResultOf(self.ask("bob"), RateLimited)
 
     def test_the_longer_pause_counts(self) -> None:
-        self.gate.pause("ann", 60)
-        self.gate.pause("ann", 5)
-        self.gate.pause(None, 20)
+        self.pause("ann", 60)
+        self.pause("ann", 5)
+        self.pause(None, 20)
         self.assertEqual(self.gate.paused_for("ann"), 60)
 
     def test_who_waits_out_a_pause_holds_no_slot(self) -> None:
         for user in ("ann", "bob", "cat", "dan"):
-            self.gate.pause(user, 3600)
+            self.pause(user, 3600)
             for _ in range(6):
                 self.ask(user, poll=True)
         # Everybody else's polls go on, and so does a person who is told at once.
@@ -145,18 +153,50 @@ class GateTests(SynchronousTestCase):
         for _ in range(4):
             self.ask("ann")
         waiting = self.ask("ann")
-        self.gate.pause("ann", 30)
+        self.pause("ann", 30)
         self.answer()
         self.assertEqual(len(self.at_google), 3)
         self.failureResultOf(waiting, RateLimited)
         self.nothing_left()
 
-    def test_past_pauses_are_forgotten(self) -> None:
-        for number in range(100):
-            self.gate.pause(f"user {number}", 1)
-        self.clock.advance(2)
-        self.gate.pause("ann", 1)
-        self.assertEqual(len(self.gate._paused), 1)
+    def test_a_person_in_line_is_told_when_the_wait_becomes_too_long(self) -> None:
+        for _ in range(4):
+            self.ask("ann")
+        waiting = [self.ask("ann"), self.ask("ann", poll=True)]
+        self.clock.advance(29)
+        self.assertNoResult(waiting[0])
+        self.clock.advance(1)
+        self.failureResultOf(waiting[0], RateLimited)
+        self.assertNoResult(waiting[1])
+        self.nothing_left()
+
+    def test_a_pause_of_one_kind(self) -> None:
+        self.pause("ann", 60, "sharing")
+        self.failureResultOf(self.ask("ann", kinds=("sharing",)), RateLimited)
+        self.ask("ann")
+        self.ask("bob", kinds=("sharing",))
+        self.assertEqual(len(self.at_google), 2)
+        self.nothing_left()
+
+    def test_a_users_polls_alone(self) -> None:
+        self.pause("ann", 3600, "polls")
+        self.ask("ann")
+        waiting = self.ask("ann", poll=True)
+        self.ask("bob", poll=True)
+        self.assertEqual(len(self.at_google), 2)
+        self.assertEqual((self.gate.held_back("ann"), self.gate.held_back("bob")), (3600, 0))
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.nothing_left()
+
+    def test_users_in_turn(self) -> None:
+        full = [self.ask(f"user {number}") for number in range(8)]
+        asked = [self.ask(user) for user in ("ann", "ann", "ann", "bob", "bob", "cat")]
+        del self.order[:]
+        self.answer_all()
+        self.assertEqual(self.order, ["ann", "bob", "cat", "ann", "bob", "ann"])
+        self.assertEqual([self.successResultOf(one) for one in (*full, *asked)], ["done"] * 14)
+        self.nothing_left()
 
     def test_downloads_have_slots_of_their_own(self) -> None:
         ends: list[Deferred[Any]] = []
@@ -175,5 +215,5 @@ class GateTests(SynchronousTestCase):
         while ends:
             ends.pop(0).callback(None)
         self.nothing_left()
-        self.gate.pause("ann", 60)
+        self.pause("ann", 60)
         self.failureResultOf(Deferred.fromCoroutine(download("ann")), RateLimited)

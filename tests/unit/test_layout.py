@@ -25,9 +25,9 @@ ROWS = (
     ("calls", "connection journal"),
     (
         "Google",
-        "google google.cache google.drive google.drive_check google.drive_path google.drive_request"
-        " google.feed google.fields google.gate google.grant google.http google.look google.oauth"
-        " google.refusals google.table",
+        "google google.budget google.cache google.drive google.drive_check google.drive_path"
+        " google.drive_request google.feed google.fields google.gate google.grant google.http google.line google.look"
+        " google.oauth google.pauses google.refusals google.slowing google.table",
     ),
     (
         "store",
@@ -35,7 +35,11 @@ ROWS = (
         " backend.sqlite_runner backend.sqlite_schema backend.sqlite_sealing backend.sqlite_sessions"
         " backend.sqlite_tables backend.sqlite_users",
     ),
-    ("hub", "discussion document documents keeping listings looks telling watching"),
+    (
+        "hub",
+        "attention demand discussion document documents economy hints keeping learning listings looks"
+        " telling troubles watching",
+    ),
     ("sessions", "drive_calls sessions live signout upkeep directory signin"),
     ("catalogue", "method methods openrpc"),
     (

@@ -273,7 +273,21 @@ class Small(MethodsTestCase):
                 "documents": [],
                 "listings": 0,
                 "connections": 2,
-                "google": {"in_flight": 0, "paused_for": 0.0},
+                "google": {
+                    "in_flight": 0,
+                    "waiting": 0,
+                    "polls_waiting": 0,
+                    "paused_for": 0.0,
+                    "stretch": 1.0,
+                    "budget": {
+                        "model": "units",
+                        "spent_last_minute": 0,
+                        "ceiling_per_minute": 800_000,
+                        "spent_today": 0,
+                        "per_day": 400_000_000,
+                    },
+                    "degraded": [],
+                },
             },
         )
 

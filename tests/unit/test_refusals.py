@@ -19,13 +19,14 @@ REASONS = [
     (401, "authError", Kind.STALE_TOKEN, None),
     (403, "userRateLimitExceeded", SLOW_USER, "rate_limited"),
     (403, "rateLimitExceeded", SLOW_ALL, "rate_limited"),
-    (403, "dailyLimitExceeded", SLOW_ALL, "rate_limited"),
-    (403, "sharingRateLimitExceeded", SLOW_USER, "rate_limited"),
+    (403, "dailyLimitExceeded", Kind.NEXT_DAY, "rate_limited"),
+    (403, "sharingRateLimitExceeded", Kind.SLOW_SHARING, "rate_limited"),
+    (403, "subscriptionRateLimitExceeded", Kind.SLOW_CHANNELS, "rate_limited"),
     (403, "insufficientFilePermissions", FINAL, "forbidden"),
     (403, "forbidden", FINAL, "forbidden"),
     (403, "appNotAuthorizedToFile", FINAL, "forbidden"),
     (403, "insufficientPermissions", Kind.SCOPE, None),
-    (403, "domainPolicy", FINAL, "forbidden"),
+    (403, "domainPolicy", Kind.NO_POLLS, "forbidden"),
     (403, "storageQuotaExceeded", FINAL, "forbidden"),
     (403, "fileNotDownloadable", FINAL, "forbidden"),
     (403, "exportSizeLimitExceeded", FINAL, "forbidden"),
@@ -68,7 +69,7 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(read(refusal(403, "userRateLimitExceeded", Retry_After="17")).patience, 17)
         self.assertEqual(read(refusal(503, "backendError", Retry_After="3")).patience, 3)
         self.assertEqual(read(refusal(403, "sharingRateLimitExceeded")).patience, 60)
-        self.assertEqual(read(refusal(403, "dailyLimitExceeded", Retry_After="1")).patience, 600)
+        self.assertEqual(read(refusal(403, "domainPolicy")).patience, 3600)
         self.assertEqual(read(refusal(429, "rateLimitExceeded", Retry_After="99999")).patience, 3600)
         for nonsense in ("Wed, 21 Oct 2026 07:28:00 GMT", "-5", "", "soon", "nan"):
             self.assertEqual(read(refusal(429, "x", Retry_After=nonsense)).patience, 0, nonsense)

@@ -280,7 +280,7 @@ class MetricsText(SynchronousTestCase):
         self.metrics.refreshed("invalid_grant")
         self.metrics.sign_in("ok")
         self.metrics.socket_refused("origin")
-        self.metrics.event("peer", 3)
+        self.metrics.told("peer", 3)
         self.metrics.watch("things", "How many things.", lambda: 7)
         samples = self.samples()
         for name, value in (
@@ -304,7 +304,7 @@ class MetricsText(SynchronousTestCase):
         self.metrics.refreshed("o")
         self.metrics.sign_in("o")
         self.metrics.socket_refused("w")
-        self.metrics.event("v", 1)
+        self.metrics.told("v", 1)
         names = {
             label
             for family in text_string_to_metric_families(self.metrics.text().decode())

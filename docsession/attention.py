@@ -1,0 +1,76 @@
+"""How often a document is looked at: who looks, how lively it is, who else would tell, what fits."""
+
+from __future__ import annotations
+
+import random
+
+from twisted.internet.interfaces import IReactorTime
+
+from docsession.config import Polling
+from docsession.demand import Allowance
+from docsession.document import Document
+from docsession.google.table import COSTS
+
+__all__ = ["Intervals"]
+
+# Quiet for so long, a document begins to be looked at less often; at most by this factor.
+QUIET = 600.0
+QUIET_MOST = 4.0
+
+
+class Intervals:
+    """Works out intervals in seconds, and keeps the demand they make up to date."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        rng: random.Random,
+        polling: Polling,
+        allowance: Allowance,
+    ) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._polling = polling
+        self._demand = allowance.demand
+        self._cost = allowance.cost
+        self._has_channel = allowance.has_channel
+
+    def visible(self, document: Document) -> bool:
+        """Whether anybody has it before their eyes."""
+        return any(watcher.visible for watcher in document.watchers.values())
+
+    def announced(self, document: Document) -> bool:
+        """Whether Google would tell every one of its watchers of a change."""
+        return bool(document.watchers) and all(map(self._has_channel, document.watchers))
+
+    def of(self, document: Document) -> float:
+        """From one look to the next; the document's demand is that from now on."""
+        interval = self._unstretched(document)
+        self._demand.plan(document.id, self._cost(COSTS["read"]), interval)
+        return self._spread(interval)
+
+    def of_comments(self, document: Document) -> float:
+        """From one look at its comments to the next, where nothing else calls for one."""
+        interval = self._polling.comments
+        self._demand.plan((document.id, "comments"), self._cost(COSTS["list"]), interval)
+        return self._spread(interval)
+
+    def drop(self, document: Document) -> None:
+        """Nobody watches it any more."""
+        self._demand.drop(document.id)
+        self._demand.drop((document.id, "comments"))
+
+    def _unstretched(self, document: Document) -> float:
+        polling = self._polling
+        if self.visible(document):
+            if self.announced(document):
+                return polling.visible_with_push
+            interval = polling.visible
+        else:
+            interval = polling.hidden
+        quiet = (self._clock.seconds() - document.stirred_at) / QUIET
+        return interval * min(QUIET_MOST, max(1.0, quiet))
+
+    def _spread(self, interval: float) -> float:
+        jitter = self._polling.jitter
+        return interval * self._demand.stretch * self._rng.uniform(1 - jitter, 1 + jitter)

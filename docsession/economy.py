@@ -1,0 +1,72 @@
+"""What is asked of Google, as a whole: the gate with its budget, what is planned, what is wrong."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+
+from docsession.config import Google
+from docsession.demand import Allowance, Demand
+from docsession.google.budget import Budget
+from docsession.google.gate import Gate
+from docsession.google.pauses import Pauses
+from docsession.google.slowing import Slowing
+from docsession.troubles import Listener, Troubles
+
+__all__ = ["Economy"]
+
+
+class Economy(Service):
+    """The parts that decide how much may be asked, put together for one process."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        rng: random.Random,
+        google: Google,
+        *,
+        listeners: Callable[[], Iterable[Listener]],
+        has_channel: Callable[[str], bool],
+        on_wait: Callable[[bool, float], None],
+    ) -> None:
+        self.budget = Budget(clock, google.quota)
+        pauses = Pauses(clock, rng)
+        self.gate = Gate(
+            clock,
+            self.budget,
+            pauses,
+            in_flight=google.in_flight,
+            per_user=google.in_flight_per_user,
+            media=google.media_in_flight,
+            media_per_user=google.media_in_flight_per_user,
+            on_wait=on_wait,
+        )
+        self.demand = Demand(clock, self.budget.poll_rate)
+        self.troubles = Troubles(clock, listeners=listeners, stretch=lambda: self.demand.stretch)
+        self.slowing = Slowing(clock, self.gate, self.budget, pauses, tell=self.troubles.limited)
+        self.allowance = Allowance(self.demand, self.budget.cost, self.gate.held_back, has_channel)
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self.troubles.start()
+
+    def stopService(self) -> None:
+        Service.stopService(self)
+        self.troubles.stop()
+
+    def state(self, user_id: str) -> dict[str, Any]:
+        """For ``session.status``: what is under way, waits, was spent, and is wrong."""
+        persons, polls = self.gate.waiting
+        return {
+            "in_flight": self.gate.in_flight,
+            "waiting": persons,
+            "polls_waiting": polls,
+            "paused_for": round(self.gate.paused_for(user_id), 1),
+            "stretch": round(self.demand.stretch, 2),
+            "budget": self.budget.state(),
+            "degraded": sorted(self.troubles.of(user_id)),
+        }

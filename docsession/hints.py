@@ -1,0 +1,187 @@
+"""What a push notification makes due: it says that something of a user's changed, and not what.
+
+A hint costs nothing where a change just seen in a document of that user's explains it. Else the
+user's documents are looked at, likeliest first: where one changed, Google tells all who may see it,
+so the document that all who were told have in common comes first. The first that is found changed
+explains the hint, and what else it may have hidden is found by the next ordinary look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from docsession.document import Document
+
+__all__ = ["Hints"]
+
+# Hints of one change come one after the other, to each of its watchers.
+MERGE = 0.5
+# From one round of looks to the next: each looks at twice as many.
+ROUND = 1.0
+# A change seen so long ago still explains a hint; and a hint so long ago announced a change.
+EXPLAINS = 10.0
+ANNOUNCES = 60.0
+# Given so much time, a hint that has not come is missing.
+LATE = 30.0
+# Whose hints are about files that nobody here watches is searched for less and less often.
+_FIRST_GAP, _MOST_GAP = 2.0, 60.0
+
+
+class _Search:
+    """For what a user's hint was about. Documents looked at since are not it."""
+
+    __slots__ = ("asked", "begin_at", "most", "since")
+
+    def __init__(self, since: float, begin_at: float) -> None:
+        self.since = since
+        self.begin_at = begin_at
+        self.most = 1
+        self.asked: dict[str, float] = {}
+
+
+class _Past:
+    """What is remembered of a user's hints."""
+
+    __slots__ = ("gap", "last", "searched_at")
+
+    def __init__(self) -> None:
+        self.last = float("-inf")
+        self.searched_at = float("-inf")
+        self.gap = 0.0
+
+
+class Hints:
+    """Searches under way, by user. ``on_hint`` hears what became of each hint."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        watched_by: Callable[[str], Iterable[Document]],
+        look: Callable[[Document], None],
+        has_channel: Callable[[str], bool],
+        stretch: Callable[[], float],
+        on_hint: Callable[[str], None] = lambda outcome: None,
+    ) -> None:
+        self._clock = clock
+        self._watched_by = watched_by
+        self._look = look
+        self._has_channel = has_channel
+        self._stretch = stretch
+        self._on_hint = on_hint
+        self._searches: dict[str, _Search] = {}
+        self._past: dict[str, _Past] = {}
+        self._unannounced: dict[str, IDelayedCall] = {}
+        self._timer: IDelayedCall | None = None
+
+    def hint(self, user_id: str) -> None:
+        """Google says that something of this user's changed."""
+        now = self._clock.seconds()
+        past = self._past.setdefault(user_id, _Past())
+        past.last = now
+        search = self._searches.get(user_id)
+        if search is not None:
+            # What was looked at before may have changed since.
+            search.since = now
+            search.asked.clear()
+            self._on_hint("merged")
+        elif any(now - document.moved_at <= EXPLAINS for document in self._watched_by(user_id)):
+            past.gap = 0.0
+            self._on_hint("explained")
+        else:
+            begin_at = max(now + MERGE, past.searched_at + past.gap * self._stretch())
+            self._searches[user_id] = _Search(now, begin_at)
+            self._round_by(begin_at)
+
+    def moved(self, document: Document) -> None:
+        """It was seen changed just now: that is what its watchers' hints were about."""
+        for user_id in document.watchers:
+            if self._searches.pop(user_id, None) is not None:
+                self._past[user_id].gap = 0.0
+                self._on_hint("found")
+
+    def seen_unasked(self, document: Document) -> None:
+        """An ordinary look saw it changed, though all its watchers should have had a hint."""
+        now = self._clock.seconds()
+        if document.id not in self._unannounced and not self._was_announced(document, now):
+            self._unannounced[document.id] = self._clock.callLater(LATE, self._missed, document, now)
+
+    def forget(self, user_id: str) -> None:
+        """The user's session ended."""
+        self._searches.pop(user_id, None)
+        self._past.pop(user_id, None)
+
+    def stop(self) -> None:
+        """Nothing is searched for any more."""
+        self._searches.clear()
+        for call in (self._timer, *self._unannounced.values()):
+            if call is not None and call.active():
+                call.cancel()
+        self._unannounced.clear()
+
+    # -- inside
+
+    def _round_by(self, when: float) -> None:
+        if self._timer is not None and self._timer.active():
+            if self._timer.getTime() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._clock.callLater(max(0.0, when - self._clock.seconds()), self._round)
+
+    def _round(self) -> None:
+        now = self._clock.seconds()
+        open_now = {user: search for user, search in self._searches.items() if search.begin_at <= now}
+        for document in self._likeliest_first(open_now):
+            searchers = [open_now[user] for user in document.watchers if user in open_now]
+            if any(search.most > 0 for search in searchers):
+                for search in searchers:
+                    search.most -= 1
+                    search.asked[document.id] = now
+                self._look(document)
+        for user_id, search in open_now.items():
+            search.most = 2 * max(1, len(search.asked))
+            if not self._left(user_id, search) and self._searches.get(user_id) is search:
+                self._ended(user_id, now)
+        waiting = [max(search.begin_at, now + ROUND) for search in self._searches.values()]
+        if waiting:
+            self._round_by(min(waiting))
+
+    def _likeliest_first(self, searches: dict[str, _Search]) -> list[Document]:
+        found = {doc.id: doc for user, search in searches.items() for doc in self._left(user, search)}
+
+        def rank(document: Document) -> tuple[float, int, float, float]:
+            told = sum(user in self._searches for user in document.watchers)
+            would_be = sum(map(self._has_channel, document.watchers))
+            return -told / max(1, would_be), -told, -document.moved_at, document.as_of
+
+        return sorted(found.values(), key=rank)
+
+    def _left(self, user_id: str, search: _Search) -> list[Document]:
+        """What the hint may still have been about."""
+        return [
+            document
+            for document in self._watched_by(user_id)
+            if document.as_of < search.since and document.id not in search.asked
+        ]
+
+    def _ended(self, user_id: str, now: float) -> None:
+        """All were looked at (or are being): if none of them has changed, it was about another file."""
+        search = self._searches[user_id]
+        if any(now - at < ROUND for at in search.asked.values()):
+            return  # the last looks are under way
+        del self._searches[user_id]
+        past = self._past[user_id]
+        past.searched_at = now
+        past.gap = min(_MOST_GAP, max(_FIRST_GAP, past.gap * 2))
+        self._on_hint("not_found")
+
+    def _was_announced(self, document: Document, when: float) -> bool:
+        hints = [self._past[user].last for user in document.watchers if user in self._past]
+        return any(last >= when - ANNOUNCES for last in hints)
+
+    def _missed(self, document: Document, when: float) -> None:
+        self._unannounced.pop(document.id, None)
+        if document.watchers and not self._was_announced(document, when):
+            self._on_hint("missed")
