@@ -32,12 +32,14 @@ _FIRST_GAP, _MOST_GAP = 2.0, 60.0
 class _Search:
     """For what a user's hint was about. Documents looked at since are not it."""
 
-    __slots__ = ("asked", "begin_at", "most", "since")
+    __slots__ = ("again", "asked", "begin_at", "most", "since")
 
     def __init__(self, since: float, begin_at: float) -> None:
         self.since = since
         self.begin_at = begin_at
         self.most = 1
+        # A hint came after the first looks: what they saw may have changed since.
+        self.again = False
         self.asked: dict[str, float] = {}
 
 
@@ -83,17 +85,16 @@ class Hints:
         past.last = now
         search = self._searches.get(user_id)
         if search is not None:
-            # What was looked at before may have changed since.
-            search.since = now
-            search.asked.clear()
+            if search.asked:
+                search.again = True
+            else:
+                search.since = now
             self._on_hint("merged")
         elif any(now - document.moved_at <= EXPLAINS for document in self._watched_by(user_id)):
             past.gap = 0.0
             self._on_hint("explained")
         else:
-            begin_at = max(now + MERGE, past.searched_at + past.gap * self._stretch())
-            self._searches[user_id] = _Search(now, begin_at)
-            self._round_by(begin_at)
+            self._search(user_id, past, now)
 
     def moved(self, document: Document) -> None:
         """It was seen changed just now: that is what its watchers' hints were about."""
@@ -122,6 +123,11 @@ class Hints:
         self._unannounced.clear()
 
     # -- inside
+
+    def _search(self, user_id: str, past: _Past, now: float) -> None:
+        begin_at = max(now + MERGE, past.searched_at + past.gap * self._stretch())
+        self._searches[user_id] = _Search(past.last, begin_at)
+        self._round_by(begin_at)
 
     def _round_by(self, when: float) -> None:
         if self._timer is not None and self._timer.active():
@@ -176,6 +182,8 @@ class Hints:
         past.searched_at = now
         past.gap = min(_MOST_GAP, max(_FIRST_GAP, past.gap * 2))
         self._on_hint("not_found")
+        if search.again:
+            self._search(user_id, past, now)
 
     def _was_announced(self, document: Document, when: float) -> bool:
         hints = [self._past[user].last for user in document.watchers if user in self._past]
