@@ -1,4 +1,4 @@
-"""``twistd docsession``: the command line, and the only place that reaches for the reactor.
+"""``twistd docsession``: the command line, the only place that reaches for reactor and clock.
 
 ``makeService`` runs before twistd changes directory, sets the umask and forks: it reads the
 configuration and opens nothing. Store, keys and threads begin in ``startService``.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from docsession.checkup import run_and_exit
 from docsession.config import Config, Secrets, check_startable, is_loopback, load, sandboxed
 from docsession.daemon import Daemon, Environment
 from docsession.errors import ConfigError
+from docsession.steady import SteadyTime
 from docsession.telemetry import LogFile, log_observer
 
 __all__ = ["Options", "makeService"]
@@ -52,6 +54,8 @@ def makeService(options: Options) -> IService:
         config, given = configured(options)
     except ConfigError as error:
         raise SystemExit(f"docsession: {error}") from None
+    # Before anything is due by it. (Every timer of a reactor asks it for the time.)
+    reactor.seconds = SteadyTime(time.time, _elapsed)  # type: ignore[method-assign]
     environment = Environment(
         config,
         given,
@@ -66,6 +70,12 @@ def makeService(options: Options) -> IService:
         on_failed=lambda line: fail(reactor, line),
         log_observer=chosen_log(options.parent or {}),
     )
+
+
+def _elapsed() -> float:
+    """Seconds since some time in the past, those that the machine slept included."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 def chosen_log(twistd: Mapping[str, Any]) -> Callable[[LogEvent], None] | None:

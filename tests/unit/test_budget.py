@@ -19,7 +19,9 @@ PACIFIC = ZoneInfo("America/Los_Angeles")
 
 def most_in_a_minute(spent: list[tuple[float, int]]) -> int:
     """The highest sum in any sixty seconds."""
-    return max(sum(cost for at, cost in spent if start < at <= start + 60) for start in {t - 60 for t, _ in spent})
+    return max(
+        sum(cost for at, cost in spent if start < at <= start + 60) for start in {t - 60 for t, _ in spent}
+    )
 
 
 class Windows(SynchronousTestCase):

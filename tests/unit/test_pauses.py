@@ -91,7 +91,9 @@ class SlowingTests(SynchronousTestCase):
 
     def test_sharing_alone(self) -> None:
         self.refused(Kind.SLOW_SHARING, "sharingRateLimitExceeded", 60)
-        self.assertEqual((self.left("ann"), self.left("ann", "sharing"), self.left("bob", "sharing")), (0, 60, 0))
+        self.assertEqual(
+            (self.left("ann"), self.left("ann", "sharing"), self.left("bob", "sharing")), (0, 60, 0)
+        )
 
     def test_channels_alone_and_nobody_is_told(self) -> None:
         self.refused(Kind.SLOW_CHANNELS, "subscriptionRateLimitExceeded", 120)
