@@ -288,9 +288,9 @@ def _watch_economy(metrics: Metrics, economy: Economy) -> None:
     )
     metrics.watch("poll_stretch", "By how much polling intervals are longer.", lambda: demand.stretch)
     metrics.watch("poll_demand", "What all polls would cost a second, unstretched.", lambda: demand.planned)
-    for reason in WORST_FIRST:
-        metrics.watch(
-            f"trouble_{reason}",
-            "Whom it concerns just now: users, or 1 for everybody.",
-            partial(economy.troubles.counts, reason),
-        )
+    metrics.watch_each(
+        "troubles",
+        "Whom a trouble concerns just now: users, or 1 for everybody.",
+        "reason",
+        {reason: partial(economy.troubles.counts, reason) for reason in WORST_FIRST},
+    )

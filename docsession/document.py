@@ -109,10 +109,13 @@ class Document:
         self.doubted: dict[str | None, float] = {}
         # When Google's number was last seen to move: comments seen before may be old.
         self.moved_at = 0.0
+        # When it was last seen to have moved since the look before: that explains a hint.
+        self.bumped_at = 0.0
         # When it last moved, or somebody turned to it: a quiet one is looked at less often.
         self.stirred_at = 0.0
-        # Whether somebody is still to be told of the last change.
+        # Whether somebody is still to be told of the last change, or of one in the comments.
         self.unsettled = False
+        self.unsettled_comments = False
         # Watches being set up: until they are, it is not let go though nobody watches yet.
         self.held = 0
         # Deleted for good: a watch that is being set up finds nothing.
@@ -177,6 +180,7 @@ class Document:
         self.file["version"] = self.version
         if moved:
             self.moved_at = self.stirred_at = now
+            self.bumped_at = self.bumped_at if first else now
         self.unsettled |= bool(names)
         for told in self.all_told() if names else ():
             told.names |= names
@@ -200,9 +204,11 @@ class Document:
 
     def comments_changed(self, comment_ids: Iterable[str], *, but: Told | None = None) -> None:
         """Every tab that watches the comments is to be told of these, ``but`` who wrote them."""
-        for told in self.all_told():
+        changed = set(comment_ids)
+        for told in self.all_told() if changed else ():
             if told.comments and told is not but:
-                told.new_comments.update(comment_ids)
+                told.new_comments |= changed
+                self.unsettled_comments = True
 
     @property
     def comments_known(self) -> bool:

@@ -90,7 +90,7 @@ class Hints:
             else:
                 search.since = now
             self._on_hint("merged")
-        elif any(now - document.moved_at <= EXPLAINS for document in self._watched_by(user_id)):
+        elif any(now - document.bumped_at <= EXPLAINS for document in self._watched_by(user_id)):
             past.gap = 0.0
             self._on_hint("explained")
         else:
@@ -160,7 +160,7 @@ class Hints:
         def rank(document: Document) -> tuple[float, int, float, float]:
             told = sum(user in self._searches for user in document.watchers)
             would_be = sum(map(self._has_channel, document.watchers))
-            return -told / max(1, would_be), -told, -document.moved_at, document.as_of
+            return -told / max(1, would_be), -told, -document.bumped_at, document.as_of
 
         return sorted(found.values(), key=rank)
 
@@ -169,7 +169,7 @@ class Hints:
         return [
             document
             for document in self._watched_by(user_id)
-            if document.as_of < search.since and document.id not in search.asked
+            if document.as_of <= search.since and document.id not in search.asked
         ]
 
     def _ended(self, user_id: str, now: float) -> None:

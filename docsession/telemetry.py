@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -197,7 +197,7 @@ class Metrics:
             registry=self.registry,
         )
         self._believed = Counter(
-            "docsession_older_versions_believed",
+            "docsession_older_believed",
             "Times an older number of Google's stayed too long for a lagging replica.",
             registry=self.registry,
         )
@@ -269,6 +269,12 @@ class Metrics:
     def watch(self, name: str, what: str, read: Callable[[], float]) -> None:
         """A gauge that is read when asked for."""
         Gauge(f"docsession_{name}", what, registry=self.registry).set_function(read)
+
+    def watch_each(self, name: str, what: str, label: str, reads: Mapping[str, Callable[[], float]]) -> None:
+        """The same for several, told apart by a label."""
+        gauge = Gauge(f"docsession_{name}", what, [label], registry=self.registry)
+        for value, read in reads.items():
+            gauge.labels(value).set_function(read)
 
     def text(self) -> bytes:
         """All of them in Prometheus' text format."""

@@ -30,6 +30,8 @@ class Telling:
 
     def state(self, document: Document, via: str) -> None:
         """Tell its state to all who know another."""
+        if not document.unsettled:
+            return
         encoded: dict[frozenset[str], bytes] = {}
         receivers = 0
         for user_id, watcher in list(document.watchers.items()):
@@ -48,16 +50,20 @@ class Telling:
                 tab.send_event(encoded[names])
         if receivers:
             self._observer.told(via, receivers)
-        if document.settle():
+        if document.settle() and receivers:
             self._observer.settled(self._clock.seconds() - document.seen_at)
 
     def comments(self, document: Document, via: str) -> None:
         """Tell what changed in its comments to all who were not told yet."""
+        if not document.unsettled_comments:
+            return
+        document.unsettled_comments = False
         encoded: dict[str, bytes] = {}
         now = self._clock.seconds()
         for user_id, watcher in list(document.watchers.items()):
             behind = [(tab, told) for tab, told in watcher.tabs.items() if told.new_comments]
             if behind and not self._may_know(document, watcher, 1):
+                document.unsettled_comments = True
                 self._looks.viewer_comments_due(document, user_id)
                 continue
             for tab, told in behind:

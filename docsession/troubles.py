@@ -138,9 +138,8 @@ class Troubles:
         new = not causes
         causes[cause] = -until if open_end else max(until, causes.get(cause, 0.0))
         if new:
-            self._log.warn(
-                "{reason}: {seconds} s", reason=reason, seconds=round(until - self._clock.seconds())
-            )
+            seconds = round(until - self._clock.seconds())
+            self._log.warn("{reason}, for {seconds} s or more", reason=reason, seconds=seconds)
             self._tell_all()
 
     def _end(self, reason: str, user_id: str | None, cause: str) -> None:

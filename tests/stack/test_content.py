@@ -31,8 +31,7 @@ def nothing_is_left(web: Web) -> Iterator[None]:
     web.flush()
     assert not [browser for browser in web.assembly.directory._live.browsers.values() if browser.downloads]
     assert not web.media.asked
-    media = [key for key in web.assembly.pages._content._gate._users.in_use if key[1]]
-    assert not media
+    assert not web.assembly.economy.gate._media_users.in_use
 
 
 def content(web: Web, name: str, query: str = "") -> str:

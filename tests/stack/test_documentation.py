@@ -45,7 +45,10 @@ def test_metrics(operations: str) -> None:
         tab.call("drive.files.list")
         stack.assembly.metrics.refreshed("ok")
         stack.assembly.metrics.socket_refused("origin")
-        stack.assembly.metrics.event("poll", 1)
+        stack.assembly.metrics.told("poll", 1)
+        stack.assembly.metrics.looked("visible", False)
+        stack.assembly.metrics.hinted("found")
+        stack.assembly.metrics.retried("not_sent")
         served = stack.assembly.metrics.text().decode()
     families = {}
     for family in text_string_to_metric_families(served):

@@ -46,7 +46,7 @@ class HintTests(SynchronousTestCase):
         document.as_of = self.clock.seconds()
         if document.id in self.changed:
             self.changed.discard(document.id)
-            document.moved_at = self.clock.seconds()
+            document.bumped_at = self.clock.seconds()
             self.hints.moved(document)
 
     def pass_(self, seconds: float) -> None:
@@ -66,7 +66,7 @@ class HintTests(SynchronousTestCase):
 
     def test_alone_all_are_looked_at_twice_as_many_each_second(self) -> None:
         for number in range(12):
-            self.document(f"d{number}", "ann").moved_at = 100.0 - number
+            self.document(f"d{number}", "ann").bumped_at = 100.0 - number
         self.hints.hint("ann")
         lengths = []
         for _ in range(6):
@@ -78,7 +78,7 @@ class HintTests(SynchronousTestCase):
 
     def test_what_was_found_ends_the_search(self) -> None:
         for number in range(12):
-            self.document(f"d{number}", "ann").moved_at = 100.0 - number
+            self.document(f"d{number}", "ann").bumped_at = 100.0 - number
         self.changed.add("d1")
         self.hints.hint("ann")
         self.pass_(10)
@@ -88,7 +88,7 @@ class HintTests(SynchronousTestCase):
     def test_a_change_just_seen_explains_it(self) -> None:
         document = self.document("d", "ann")
         self.document("e", "ann")
-        document.moved_at = self.clock.seconds() - 9
+        document.bumped_at = self.clock.seconds() - 9
         self.hints.hint("ann")
         self.pass_(10)
         self.assertEqual((self.looked, self.heard), ([], ["explained"]))
@@ -139,7 +139,7 @@ class HintTests(SynchronousTestCase):
 
     def test_a_hint_that_never_came_is_counted(self) -> None:
         document = self.document("d", "ann", "bob")
-        document.moved_at = self.clock.seconds()
+        document.bumped_at = self.clock.seconds()
         self.hints.seen_unasked(document)
         self.hints.seen_unasked(document)
         self.clock.advance(29)
@@ -149,7 +149,7 @@ class HintTests(SynchronousTestCase):
 
     def test_a_late_one_is_none_that_was_missed(self) -> None:
         document = self.document("d", "ann", "bob")
-        document.moved_at = self.clock.seconds()
+        document.bumped_at = self.clock.seconds()
         self.hints.seen_unasked(document)
         self.clock.advance(5)
         self.hints.hint("bob")

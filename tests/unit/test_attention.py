@@ -1,0 +1,203 @@
+"""How often what is looked at, and what a hint does to it: the hub with a clock."""
+
+from __future__ import annotations
+
+from docsession.config import Polling
+from docsession.errors import GoogleUnavailable
+from tests.unit.hub import FILE, FakeTab, FakeViewer, HubTestCase, comment, view
+
+
+class Intervals(HubTestCase):
+    def looks_in(self, seconds: float) -> int:
+        before = len(self.ann.looks) + len(self.bob.looks)
+        self.world.advance(seconds)
+        return len(self.ann.looks) + len(self.bob.looks) - before
+
+    def test_a_quiet_document_is_looked_at_less_often(self) -> None:
+        self.watch(self.ann)
+        lively = self.looks_in(600)
+        self.looks_in(600)
+        slower = self.looks_in(600)
+        self.looks_in(1200)
+        slowest = self.looks_in(600)
+        self.assertApproximates(lively, 109, 10)
+        self.assertApproximates(slower, 600 / 12.5, 12)
+        self.assertApproximates(slowest, 600 / 20, 8)
+
+    def test_a_change_makes_it_lively_again(self) -> None:
+        tab = self.watch(self.ann)
+        self.looks_in(3600)
+        self.world.rename("New")
+        self.looks_in(30)
+        self.assertEqual(len(tab.events("document.changed")), 1)
+        self.assertApproximates(self.looks_in(100), 18, 4)
+
+    def test_so_does_somebody_who_turns_to_it(self) -> None:
+        tab = self.watch(self.ann, FakeTab(visible=False))
+        self.looks_in(3600)
+        tab.visible = True
+        self.hub.attention(tab)
+        self.assertApproximates(self.looks_in(100), 18, 4)
+
+    def test_a_visible_one_whose_watchers_are_told_is_looked_at_once_a_minute(self) -> None:
+        self.world.channels |= {"ann", "bob"}
+        self.watch(self.ann)
+        self.watch(self.bob)
+        self.assertApproximates(self.looks_in(1200), 20, 3)  # however quiet it is
+        self.world.channels.discard("bob")
+        self.hub.channel_changed("bob")
+        self.looks_in(6)
+        self.assertGreater(self.looks_in(100), 8)
+
+    def test_beyond_the_budget_intervals_stretch(self) -> None:
+        self.watch(self.ann)
+        self.assertApproximates(self.looks_in(100), 18, 4)
+        self.world.rate = 0.1  # units a second: one look in fifty seconds
+        self.looks_in(60)
+        self.assertApproximates(self.looks_in(500), 10, 2)
+        self.world.rate = 1000.0
+        self.looks_in(60)
+        self.assertApproximates(self.looks_in(100), 18, 4)
+
+    def test_nobody_looks_in_the_name_of_who_is_held_back(self) -> None:
+        self.watch(self.ann)
+        self.watch(self.bob)
+        self.world.held_back["ann"] = 3600.0
+        before = len(self.ann.looks)
+        self.assertApproximates(self.looks_in(100), 18, 4)
+        self.assertEqual(len(self.ann.looks), before)
+        self.world.held_back["bob"] = 50.0
+        self.looks_in(10)
+        self.assertEqual(self.looks_in(35), 0)
+
+    def test_after_the_last_watcher_nothing_is_planned(self) -> None:
+        tab = self.watch(self.ann, comments=True)
+        self.hub.forget(tab)
+        self.assertEqual((self.looks_in(2000), len(self.hub.schedule)), (0, 0))
+        self.assertEqual(self.hub._learning._demand.planned, 0)
+
+    def test_an_hour_that_jumps_makes_one_look_not_seven_hundred(self) -> None:
+        tab = self.watch(self.ann)
+        self.world.rename("New")
+        before = len(self.ann.looks)
+        self.world.clock.advance(3600)
+        self.world.advance(2)
+        self.assertLessEqual(len(self.ann.looks) - before, 2)
+        self.assertEqual(len(tab.events("document.changed")), 1)
+
+    def test_why_each_look_is_made(self) -> None:
+        tab = self.watch(self.ann, comments=True)
+        self.world.advance(7)
+        tab.visible = False
+        self.hub.attention(tab)
+        self.world.advance(140)
+        self.world.rename("New")
+        self.hub.touched(FILE)
+        self.world.advance(2)
+        counted = [why for why, _ in self.world.counts.looks]
+        self.assertEqual(counted[0], "visible")
+        self.assertEqual(counted[-2:], ["touched", "comments_moved"])
+        self.assertIn("hidden", counted)
+        self.assertEqual(self.world.counts.settlings, [0.0])
+
+    def test_defaults(self) -> None:
+        polling = Polling()
+        self.assertEqual((polling.visible, polling.hidden, polling.visible_with_push), (5, 60, 60))
+
+
+class Hinted(HubTestCase):
+    """Ann and Bob have channels at Google."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.world.channels |= {"ann", "bob"}
+
+    def test_a_hint_brings_a_change_within_a_second(self) -> None:
+        tab = self.watch(self.ann)
+        self.world.advance(30)
+        self.world.rename("New")
+        before = len(self.ann.looks)
+        self.hub.hinted("ann")
+        self.world.advance(2)
+        (event,) = tab.events("document.changed")
+        self.assertEqual((event["via"], event["file"]["name"]), ("push", "New"))
+        self.assertEqual(len(self.ann.looks) - before, 1)
+        self.assertEqual(self.world.counts.hints, ["found"])
+
+    def test_both_watchers_hints_are_one_look(self) -> None:
+        tabs = [self.watch(self.ann), self.watch(self.bob)]
+        self.world.advance(30)
+        self.world.rename("New")
+        before = len(self.ann.looks) + len(self.bob.looks)
+        self.hub.hinted("ann")
+        self.hub.hinted("bob")
+        self.world.advance(2)
+        self.hub.hinted("ann")  # late
+        self.world.advance(2)
+        self.assertEqual(len(self.ann.looks) + len(self.bob.looks) - before, 1)
+        self.assertEqual([len(tab.events("document.changed")) for tab in tabs], [1, 1])
+        self.assertEqual(self.world.counts.hints, ["found", "found", "explained"])
+
+    def test_a_peers_write_explains_the_hint_it_makes(self) -> None:
+        tab = self.watch(self.ann)
+        self.watch(self.bob)
+        self.world.rename("Bobs")
+        before = len(self.ann.looks) + len(self.bob.looks)
+        self.hub.learn(self.bob, view(2, "Bobs", as_of=self.world.clock.seconds()))
+        self.hub.hinted("ann")
+        self.hub.hinted("bob")
+        self.world.advance(5)
+        self.assertEqual(len(self.ann.looks) + len(self.bob.looks) - before, 0)
+        self.assertEqual(len(tab.events("document.changed")), 1)
+
+    def test_a_hint_that_did_not_come_is_counted_and_the_change_is_not_lost(self) -> None:
+        tab = self.watch(self.ann)
+        self.world.rename("New")
+        self.world.advance(110)
+        self.assertEqual(len(tab.events("document.changed")), 1)
+        self.assertEqual(self.world.counts.hints, ["missed"])
+
+    def test_where_somebody_has_no_channel_nothing_is_missed(self) -> None:
+        self.world.channels.discard("bob")
+        self.watch(self.ann)
+        self.watch(self.bob)
+        self.world.rename("New")
+        self.world.advance(110)
+        self.assertEqual(self.world.counts.hints, [])
+
+    def test_a_hint_for_a_comment(self) -> None:
+        tab = self.watch(self.ann, comments=True)
+        self.world.comments["c1"] = comment("c1")
+        self.world.version += 1
+        self.hub.hinted("ann")
+        self.world.advance(3)
+        self.assertEqual([event["comment"]["id"] for event in tab.events("document.comment")], ["c1"])
+
+    def test_failing_looks_leave_the_rest_to_ordinary_ones(self) -> None:
+        tab = self.watch(self.ann)
+        self.ann.failing = GoogleUnavailable(retry_after=1)
+        self.world.rename("New")
+        self.hub.hinted("ann")
+        self.world.advance(5)
+        self.ann.failing = None
+        self.world.advance(120)
+        self.assertEqual(len(tab.events("document.changed")), 1)
+
+
+class Viewers(HubTestCase):
+    """However many watch, one look serves all, and each proof is its user's own."""
+
+    def test_looks_do_not_grow_with_watchers(self) -> None:
+        counts = {}
+        for many in (1, 10, 100):
+            viewers = [FakeViewer(self.world, f"u{many}-{n}") for n in range(many)]
+            tabs = [self.watch(viewer) for viewer in viewers]
+            self.world.advance(5)
+            before = sum(len(viewer.looks) for viewer in viewers)
+            self.world.advance(300)
+            counts[many] = sum(len(viewer.looks) for viewer in viewers) - before
+            for tab in tabs:
+                self.hub.forget(tab)
+            self.world.advance(10)
+        self.assertApproximates(counts[10], counts[1], 8)
+        self.assertApproximates(counts[100], counts[1], 8)
