@@ -102,7 +102,7 @@ def assemble(
         on_wait=metrics.waited,
     )
     gate = economy.gate
-    oauth = OAuth(http, clock, google, given.client_secret)
+    oauth = OAuth(http, clock, google, given.client_secret, door=gate.oauth)
     drive = Drive(
         http,
         gate,

@@ -63,6 +63,7 @@ class Gate:
         self._admitting = False
         self._timer: IDelayedCall | None = None
         self._media_slots = DeferredSemaphore(media)
+        self._oauth_slots = DeferredSemaphore(in_flight)
         self._media_users = PerKey(lambda key: DeferredSemaphore(media_per_user))
         self.in_flight = 0
         self.most_in_flight = 0
@@ -97,6 +98,12 @@ class Gate:
         async with self._media_users.held(user_id), held(self._media_slots):
             self._budget.spend(user_id, units, poll=False)
             yield
+
+    async def oauth(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do ``work``, a request to Google's sign-in: it costs no quota, but no more are sent at once
+        than for Drive, however many tokens end in one second."""
+        async with held(self._oauth_slots):
+            return await work()
 
     def held_back(self, user_id: str) -> float:
         """Seconds until a poll of this user may be sent, as far as the user's own limits go."""

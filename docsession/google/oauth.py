@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -41,6 +42,10 @@ _LONG_NAMES = {
 _SKEW = 300.0
 
 _MAX_AGE = re.compile(r"max-age=(\d+)")
+
+
+# Lets a request through when there is room for it (docsession.google.gate.Gate.oauth).
+Door = Callable[[Callable[[], Awaitable[Reply]]], Awaitable[Reply]]
 
 
 class OAuthRefused(Exception):
@@ -81,8 +86,17 @@ class OAuth:
 
     _log = Logger()
 
-    def __init__(self, http: GoogleHttp, clock: IReactorTime, google: Google, client_secret: str) -> None:
+    def __init__(
+        self,
+        http: GoogleHttp,
+        clock: IReactorTime,
+        google: Google,
+        client_secret: str,
+        *,
+        door: Door = lambda work: work(),
+    ) -> None:
         self._http = http
+        self._door = door
         self._clock = clock
         self._google = google
         self._endpoints = google.endpoints
@@ -131,7 +145,7 @@ class OAuth:
     async def revoke(self, token: str) -> bool:
         """Take the whole grant back. True when Google says it is (or was) gone."""
         try:
-            reply = await self._http.send("POST", self._endpoints.revocation, form={"token": token})
+            reply = await self._send("POST", self._endpoints.revocation, form={"token": token})
         except (NotSent, NoAnswer, TooLarge) as error:
             self._log.warn("a grant could not be revoked: {error}", error=str(error))
             return False
@@ -181,7 +195,7 @@ class OAuth:
     async def _token(self, form: dict[str, str]) -> Granted:
         form = form | {"client_id": self._google.client_id, "client_secret": self._secret}
         try:
-            reply = await self._http.send("POST", self._endpoints.token, form=form)
+            reply = await self._send("POST", self._endpoints.token, form=form)
         except (NotSent, NoAnswer, TooLarge) as error:
             self._log.warn("Google's token endpoint does not answer: {error}", error=str(error))
             raise GoogleUnavailable("Google's sign-in does not answer", retry_after=5) from None
@@ -198,6 +212,9 @@ class OAuth:
                 id_token=answer.id_token,
             )
         raise self._refusal(reply)
+
+    async def _send(self, method: str, url: str, form: dict[str, str] | None = None) -> Reply:
+        return await self._door(lambda: self._http.send(method, url, form=form))
 
     def _refusal(self, reply: Reply) -> Exception:
         # Only a 4xx with an RFC 6749 error code is a verdict; all else is weather.
@@ -218,7 +235,7 @@ class OAuth:
 
     async def _fetch_certificates(self) -> None:
         try:
-            reply = await self._http.send("GET", self._endpoints.certificates)
+            reply = await self._send("GET", self._endpoints.certificates)
             if reply.status != 200:
                 raise NoAnswer(f"status {reply.status}")
             certificates = {str(kid): str(pem) for kid, pem in reply.json().items()}

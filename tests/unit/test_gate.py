@@ -198,6 +198,18 @@ class GateTests(SynchronousTestCase):
         self.assertEqual([self.successResultOf(one) for one in (*full, *asked)], ["done"] * 14)
         self.nothing_left()
 
+    def test_sign_ins_and_refreshes_cost_nothing_and_are_bounded(self) -> None:
+        async def refresh() -> str:
+            answer: Deferred[str] = Deferred()
+            self.at_google.append(answer)
+            return await answer
+
+        asked = [Deferred.fromCoroutine(self.gate.oauth(refresh)) for _ in range(12)]
+        self.assertEqual((len(self.at_google), self.door.budget.spent_today), (8, 0))
+        self.answer_all()
+        self.assertEqual([self.successResultOf(one) for one in asked], ["done"] * 12)
+        self.nothing_left()
+
     def test_downloads_have_slots_of_their_own(self) -> None:
         ends: list[Deferred[Any]] = []
 
