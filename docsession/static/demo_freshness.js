@@ -4,6 +4,13 @@ const ASK_EVERY = 4000; // ms; asks our own server, never Google
 
 const span = (ms) => (ms < 90_000 ? `${Math.max(1, Math.round(ms / 1000))} s` : `${Math.round(ms / 60_000)} min`);
 
+const LATE = {
+  store_unavailable: "nothing can be saved just now",
+  google_unavailable: "Google does not answer just now",
+  google_forbids: "your domain does not allow apps, so nothing is looked at",
+  google_rate_limited: "Google asked for patience, looking less often",
+};
+
 export class Freshness {
   #session;
   #files;
@@ -27,8 +34,7 @@ export class Freshness {
     if (!isLive) parts.push("What you see is what was last known");
     if (looked === null) parts.push("Google has not answered yet");
     else parts.push(`Looked at Google ${span(Date.now() - looked)} ago`);
-    if (late?.reason === "store_unavailable") parts.push("looking less often, nothing can be saved");
-    else if (late) parts.push("Google is slow, looking less often");
+    if (late) parts.push(LATE[late.reason] ?? "everything is later than usual");
     else if (looked !== null && isLive) parts.push(this.#next());
     if (this.#panel.latency !== null) parts.push(`last change here after ${this.#panel.latency} ms`);
     if (this.#roundTrip !== null && isLive) parts.push(`server answers in ${this.#roundTrip} ms`);

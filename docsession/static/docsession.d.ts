@@ -84,7 +84,8 @@ export interface StatusDetail {
 }
 
 export interface Degraded {
-  readonly reason: "google_rate_limited" | "google_unavailable" | "store_unavailable" | (string & {});
+  readonly reason:
+    | "google_rate_limited" | "google_unavailable" | "google_forbids" | "store_unavailable" | (string & {});
   /** Seconds. */
   readonly retryAfter: number | null;
 }
