@@ -61,13 +61,11 @@ class Intervals:
         self._demand.drop((document.id, "comments"))
 
     def _unstretched(self, document: Document) -> float:
-        polling = self._polling
-        if self.visible(document):
-            if self.announced(document):
-                return polling.visible_with_push
-            interval = polling.visible
-        else:
-            interval = polling.hidden
+        polling, visible = self._polling, self.visible(document)
+        if self.announced(document):
+            # Only for a message that was lost: however quiet it is.
+            return polling.visible_with_push if visible else polling.hidden_with_push
+        interval = polling.visible if visible else polling.hidden
         quiet = (self._clock.seconds() - document.stirred_at) / QUIET
         return interval * min(QUIET_MOST, max(1.0, quiet))
 

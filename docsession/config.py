@@ -171,6 +171,7 @@ class Polling(Section, frozen=True):
     visible: Seconds = 5
     visible_with_push: Seconds = 60
     hidden: Seconds = 60
+    hidden_with_push: Seconds = 300
     jitter: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.2
     feed: Seconds = 60
     comments: Seconds = 900

@@ -49,6 +49,11 @@ class Intervals(HubTestCase):
         self.looks_in(6)
         self.assertGreater(self.looks_in(100), 8)
 
+    def test_a_hidden_one_every_five_minutes(self) -> None:
+        self.world.channels |= {"ann"}
+        self.watch(self.ann, FakeTab(visible=False))
+        self.assertApproximates(self.looks_in(6000), 20, 4)
+
     def test_beyond_the_budget_intervals_stretch(self) -> None:
         self.watch(self.ann)
         self.assertApproximates(self.looks_in(100), 18, 4)
@@ -102,7 +107,8 @@ class Intervals(HubTestCase):
 
     def test_defaults(self) -> None:
         polling = Polling()
-        self.assertEqual((polling.visible, polling.hidden, polling.visible_with_push), (5, 60, 60))
+        self.assertEqual((polling.visible, polling.hidden), (5, 60))
+        self.assertEqual((polling.visible_with_push, polling.hidden_with_push), (60, 300))
 
 
 class Hinted(HubTestCase):
