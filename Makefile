@@ -6,7 +6,7 @@ ENVSTAMP := $(VENV)/.installed
 DEVSTAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run bench test lint types check docs clean drive-table layout
+.PHONY: help venv run bench bench-google test lint types check docs clean drive-table layout
 
 help:            ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -38,6 +38,9 @@ test: $(DEVSTAMP) tests/strangers/node_modules  ## every test: pytest, and the u
 
 bench: $(DEVSTAMP) ## the main job: 200 people, 2,000 files, 100 browsers, cuts and a kill; about two minutes
 	$(BIN)/python -m benchmarks.main_job --json bench-main-job.json
+
+bench-google: $(DEVSTAMP) ## what Google is asked, under six strategies, on a virtual clock; some ten minutes
+	$(BIN)/python -m benchmarks.google_cost --json bench-google.json
 
 lint: $(DEVSTAMP)  ## ruff
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ import random
 import re
 import shutil
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,11 @@ class FakeWire:
 class Tab:
     """A page's socket, driven from a test."""
 
-    def __init__(self, stack: Stack, identity: Identity, origin: str = ORIGIN) -> None:
+    def __init__(
+        self, stack: Stack, identity: Identity, origin: str = ORIGIN, *, wire: FakeWire | None = None
+    ) -> None:
         self.stack = stack
-        self.wire = FakeWire()
+        self.wire = wire or FakeWire()
         self.connection: Connection = stack.assembly.connect(self.wire, identity, origin)
         self.identity = identity
         self.ids = 0
@@ -137,11 +139,18 @@ class Tab:
 class Stack:
     """The server. ``close()`` it (or use it as a context manager)."""
 
-    def __init__(self, toml: str = "", *, seed: int = 1) -> None:
+    def __init__(
+        self,
+        toml: str = "",
+        *,
+        seed: int = 1,
+        world: Mapping[str, Any] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="docsession-test-"))
         self.clock = MemoryReactorClock()
         self.clock.advance(START)
-        self.sandbox = Sandbox(self.clock, base_url=SANDBOX, rng=random.Random(seed))
+        self.sandbox = Sandbox(self.clock, base_url=SANDBOX, world=world, rng=rng or random.Random(seed))
         self.agent = RequestTraversalAgent(self.sandbox.resource())
         self.config: Config = sandboxed(parse(toml), SANDBOX)
         self.keys: Keys = load_keys(self.directory, configured=None)

@@ -1,0 +1,108 @@
+"""The sandbox with a day's people and documents in it, and the changes that happen there."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+
+from benchmarks.google_cost.shape import Day
+from docsession.sandbox.app import Sandbox
+
+__all__ = ["Changes", "Staleness", "email", "file_id", "seed", "spent"]
+
+
+def email(user: int) -> str:
+    return f"person{user:05}@example.com"
+
+
+def file_id(document: int) -> str:
+    return f"1document{document:05}xxxxxxxxxxxxxxxxxxx"
+
+
+def seed(day: Day) -> dict[str, Any]:
+    """A seed for the sandbox: each document belongs to its first watcher, the others may write."""
+    people = [{"email": email(user), "name": f"Person {user}"} for user in range(day.shape.users)]
+    files = []
+    for document, watchers in enumerate(day.watchers):
+        owner = email(watchers[0] if watchers else 0)
+        shared = {email(user): "writer" for user in watchers if email(user) != owner}
+        files.append(
+            {"name": f"Document {document}", "id": file_id(document), "owner": owner, "shared": shared}
+        )
+    return {"people": people, "files": files}
+
+
+def spent(sandbox: Sandbox) -> dict[str, dict[str, int]]:
+    """Calls and units so far: in all, and by method of Drive."""
+    counted = sandbox.calls.to_json()
+    by_method = {name: sums for name, sums in counted["by_method"].items() if name.startswith("drive.")}
+    total = {what: sum(sums[what] for sums in by_method.values()) for what in ("calls", "units")}
+    return {"total": total, **by_method}
+
+
+@dataclass
+class Changes:
+    """Edits at Google, each document in its own turn. ``last`` is when each was changed last."""
+
+    sandbox: Sandbox
+    clock: IReactorTime
+    day: Day
+    last: dict[int, float] = field(default_factory=dict)
+    made: int = 0
+
+    def __post_init__(self) -> None:
+        start = self.clock.seconds()
+        self._due = [(start + phase, document) for document, phase in enumerate(self.day.phases)]
+        heapq.heapify(self._due)
+
+    def due(self) -> None:
+        """Make those whose time has come."""
+        now = self.clock.seconds()
+        world = self.sandbox.world
+        while self._due[0][0] <= now:
+            when, document = heapq.heappop(self._due)
+            file = world.files[file_id(document)]
+            owner = world.owner_of(file)
+            assert owner is not None
+            world.touch(file, owner, modified=world.now())
+            self.last[document] = now
+            self.made += 1
+            heapq.heappush(self._due, (when + self.day.shape.change_every, document))
+
+
+class Staleness:
+    """Seconds from a change at the sandbox to a tab being told, by whether the tab is visible."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bool, list[float]] = {True: [], False: []}
+
+    def add(self, visible: bool, seconds: float) -> None:
+        self._seen[visible].append(seconds)
+
+    def clear(self) -> None:
+        for seen in self._seen.values():
+            seen.clear()
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: _spread(self._seen[key]) for name, key in (("visible", True), ("hidden", False))}
+
+
+def _spread(values: list[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    ordered = sorted(values)
+    return {
+        "median": round(ordered[len(ordered) // 2], 1),
+        "p99": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 1),
+        "worst": round(ordered[-1], 1),
+        "count": len(ordered),
+    }
+
+
+def rng_of(seed_number: int, *what: str) -> random.Random:
+    """Randomness of its own for each part, so that one does not move the other."""
+    return random.Random(f"{seed_number} {' '.join(what)}")
