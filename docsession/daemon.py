@@ -85,6 +85,7 @@ class Environment:
             self.reactor,
             base_url=self.sandbox_url,
             state_path=self.state_directory() / "sandbox.json",
+            agent=Agent(self.reactor, connectTimeout=5),
         )
 
     def sandbox_endpoint(self) -> str:

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.iweb import IRequest
+from twisted.web.iweb import IAgent, IRequest
 from twisted.web.resource import IResource, Resource
 from zope.interface import implementer
 
 from docsession.sandbox import seed
 from docsession.sandbox.calls import Calls, Quota
+from docsession.sandbox.channels import Channel, Channels
 from docsession.sandbox.control import Control
 from docsession.sandbox.drive import Drive
 from docsession.sandbox.example import example
@@ -40,7 +41,8 @@ class Sandbox:
     """A stand-in for Google under one base URL.
 
     ``world`` is a saved world or a seed; without it the example begins. With ``state_path``
-    everything is kept there: what an answered request has done is in the file.
+    everything is kept there: what an answered request has done is in the file. ``agent`` delivers
+    the messages of push channels.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Sandbox:
         world: Mapping[str, Any] | None = None,
         state_path: Path | None = None,
         rng: Random | None = None,
+        agent: IAgent | None = None,
         allow_remote: bool = False,
     ) -> None:
         rng = rng or SystemRandom()
@@ -61,10 +64,13 @@ class Sandbox:
         self.world = World(clock, rng, base_url=self.base_url)
         self.grants = Grants(clock, rng, self.world.people)
         self.keys = Keys(clock)
+        self.channels = Channels(self.world, self.grants, clock, rng)
+        self.channels.agent = agent
         self.calls, self.faults, self.quota = Calls(clock), Faults(), Quota(clock)
         self._encoded_world = b""
         self.world.on_change.append(self._world_changed)
         self.grants.on_change.append(self._keep)
+        self.channels.on_change.append(self._keep)
         self.keys.on_change.append(self._keep)
         if world is not None:
             self.restore(world)
@@ -80,12 +86,13 @@ class Sandbox:
             self.calls,
             self.faults,
             self.quota,
+            self.channels,
             dump=self.dump,
             restore=self.restore,
         )
         return _Front(
             self.base_url,
-            drive=Drive(self.world, self.grants, exchange).app.resource(),
+            drive=Drive(self.world, self.grants, exchange, self.channels).app.resource(),
             control=control.app.resource(),
             pages=Pages(self.world.people).app.resource(),
             oauth=OAuth(
@@ -125,17 +132,27 @@ class Sandbox:
         """Everything there is: what :meth:`restore` and ``PUT /sandbox/world`` take."""
         kept = self.world.kept()
         parts = {name: getattr(kept, name) for name in kept.__struct_fields__}
-        return parts | {"grants": self.grants.to_json(), "keys": self.keys.to_json()}
+        return parts | self._rest()
+
+    def _rest(self) -> dict[str, Any]:
+        return {
+            "grants": self.grants.to_json(),
+            "keys": self.keys.to_json(),
+            "channels": self.channels.to_json(),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Become what :meth:`dump` gave, or what a seed says. Raises ValueError, then nothing changed."""
-        world = {name: part for name, part in state.items() if name not in ("grants", "keys")}
-        grants, keys = state.get("grants"), state.get("keys")
+        rest = ("grants", "keys", "channels")
+        world = {name: part for name, part in state.items() if name not in rest}
+        grants, keys, channels = map(state.get, rest)
         # Tried on spare ones first, so that what is wrong in one part leaves the others alone.
         if grants is not None:
             Grants(self.world.clock, self.world.rng, {}).load_json(grants)
         if keys is not None:
             Keys(self.world.clock).load_json(keys)
+        if channels is not None:
+            msgspec.convert(channels, list[Channel])
         keeping, self._keeping = self._keeping, False
         try:
             seed.load(self.world, world)
@@ -143,6 +160,7 @@ class Sandbox:
                 self.grants.load_json(grants)
             if keys is not None:
                 self.keys.load_json(keys)
+            self.channels.load_json(channels or [])
         finally:
             self._keeping = keeping
         self._world_changed()
@@ -156,7 +174,7 @@ class Sandbox:
             return
         # A world may be large, and tokens change more often than it does.
         self._encoded_world = self._encoded_world or msgspec.json.encode(self.world.kept())
-        rest = msgspec.json.encode({"grants": self.grants.to_json(), "keys": self.keys.to_json()})
+        rest = msgspec.json.encode(self._rest())
         # Not synced to the disk: it is to survive the end of this process, not of the machine.
         temporary = self.state_path.with_name(self.state_path.name + ".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

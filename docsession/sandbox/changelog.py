@@ -45,14 +45,18 @@ class ChangeLog:
         self.next_number = _FIRST
         self._common: dict[str, Entry] = {}
         self._own: dict[str, dict[str, Entry]] = {}
+        # Each is called with (whose log, None: the common one; the key) after every entry.
+        self.on_entry: list[Callable[[str | None, str], None]] = []
 
     def enter(self, key: str, time: str) -> None:
         """Something changed that everybody who may see it can read of."""
         self._put(self._common, key, time)
+        self._tell(None, key)
 
     def enter_for(self, owner: str, key: str, time: str) -> None:
         """Something changed for one person (an email) or in one shared drive (its id)."""
         self._put(self._own.setdefault(owner, {}), key, time)
+        self._tell(owner, key)
 
     def forget(self, key: str) -> None:
         """The item is gone; only the logs of those who could see it still tell of it."""
@@ -74,6 +78,10 @@ class ChangeLog:
         log.pop(key, None)
         log[key] = Entry(self.next_number, key, time)
         self.next_number += 1
+
+    def _tell(self, owner: str | None, key: str) -> None:
+        for tell in self.on_entry:
+            tell(owner, key)
 
     def kept(self) -> KeptLog:
         """All of it, for :meth:`load`."""

@@ -13,6 +13,7 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
 from docsession.sandbox.calls import Calls, Quota, QuotaSettings
+from docsession.sandbox.channels import Channels, Order
 from docsession.sandbox.exchange import Answer, json_answer, send
 from docsession.sandbox.faults import Fault, Faults
 from docsession.sandbox.grants import ACCESS_LIFETIME, Grants
@@ -80,6 +81,7 @@ class Control:
         calls: Calls,
         faults: Faults,
         quota: Quota,
+        channels: Channels,
         *,
         dump: Callable[[], Mapping[str, Any]],
         restore: Callable[[Mapping[str, Any]], None],
@@ -89,6 +91,7 @@ class Control:
         self._calls = calls
         self._faults = faults
         self._quota = quota
+        self._channels = channels
         self._dump = dump
         self._restore = restore
 
@@ -152,8 +155,20 @@ class Control:
 
     @app.route("/sandbox/channels", methods=["POST"])
     def channels(self, request: IRequest) -> bytes:
-        """Push channels are not played."""
-        raise Refused(501, "not_served", "The sandbox has no push channels.")
+        """What may happen to push notifications."""
+        self._channels.obey(_read(request, Order))
+        return self.open_channels(request)
+
+    @app.route("/sandbox/channels", methods=["GET"])
+    def open_channels(self, request: IRequest) -> bytes:
+        """The open channels, and the orders in force."""
+        return _say(request, {"channels": self._channels.show(), "orders": self._channels.orders})
+
+    @app.route("/sandbox/channels", methods=["DELETE"])
+    def clear_orders(self, request: IRequest) -> bytes:
+        """Messages go their ordinary way again."""
+        self._channels.orders.clear()
+        return self.open_channels(request)
 
     # --- grants -----------------------------------------------------------------------------
 

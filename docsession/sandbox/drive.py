@@ -5,7 +5,7 @@ Those that the sandbox plays are answered; the others say so with a 501.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
 
 from klein import Klein
@@ -23,6 +23,8 @@ from docsession.sandbox import (
     drive_revisions,
 )
 from docsession.sandbox.calls import DOWNLOAD
+from docsession.sandbox.channels import Channels
+from docsession.sandbox.drive_channels import DriveChannels
 from docsession.sandbox.drive_request import DriveRequest, Serve, short_scopes
 from docsession.sandbox.errors import (
     DriveError,
@@ -57,10 +59,11 @@ class Drive:
 
     _log = Logger()
 
-    def __init__(self, world: World, grants: Grants, exchange: Exchange) -> None:
+    def __init__(self, world: World, grants: Grants, exchange: Exchange, channels: Channels) -> None:
         self._world = world
         self._grants = grants
         self._exchange = exchange
+        self._served: Mapping[str, Serve] = {**SERVED, **DriveChannels(channels).served}
         self.app = Klein()
         for method_id, method in methods().items():
             path = "/drive/v3/" + method.path.replace("{", "<").replace("}", ">")
@@ -124,7 +127,7 @@ class Drive:
             raise unregistered_caller()
         if access is None:
             raise unauthenticated()
-        serve = SERVED.get(method_id)
+        serve = self._served.get(method_id)
         if serve is None:
             raise not_served(method_id)
         scopes = short_scopes(access.scopes)

@@ -14,12 +14,12 @@ from docsession.sandbox.records import File
 from docsession.sandbox.resources import show_drive
 from docsession.sandbox.show_file import show_file
 
-__all__ = ["SERVED"]
+__all__ = ["SERVED", "log_owner", "token_number"]
 
 _TOKEN = re.compile(r"\A[0-9]{1,18}\Z")
 
 
-def _log_owner(asked: DriveRequest) -> str:
+def log_owner(asked: DriveRequest) -> str:
     """Whose log is asked for: the caller's own, or a shared drive's."""
     drive_id = asked.params.get("driveId", "")
     if not drive_id:
@@ -38,26 +38,32 @@ def _log_owner(asked: DriveRequest) -> str:
     return str(drive_id)
 
 
+def token_number(asked: DriveRequest) -> int:
+    """The number in the log that ``pageToken`` stands for."""
+    token = asked.params["pageToken"]
+    if _TOKEN.match(token) is None or not 0 < int(token) <= asked.world.log.next_number:
+        raise invalid("pageToken")
+    return int(token)
+
+
 def _get_start_page_token(asked: DriveRequest) -> Result:
-    _log_owner(asked)
+    log_owner(asked)
     return {"kind": "drive#startPageToken", "startPageToken": str(asked.world.log.next_number)}
 
 
 def _list(asked: DriveRequest) -> Result:
-    owner = _log_owner(asked)
-    token = asked.params["pageToken"]
-    if _TOKEN.match(token) is None or not 0 < int(token) <= asked.world.log.next_number:
-        raise invalid("pageToken")
+    owner = log_owner(asked)
+    token = token_number(asked)
     size = asked.params.get("pageSize", 100)
     changes: list[dict[str, Any]] = []
-    following = int(token)
+    following = token
     mask = under(asked.mask, "changes")
 
     def shows(key: str) -> bool:
         file = asked.world.files[key]
         return _belongs(asked, file, owner) and asked.lists(file)
 
-    for entry in asked.world.log.since(int(token), owner, shows):
+    for entry in asked.world.log.since(token, owner, shows):
         change = _change(asked, entry, owner, mask)
         if change is None:
             continue

@@ -111,6 +111,8 @@ class Grants:
         self.refresh_lifetime: float | None = None
         """Seconds that refresh tokens made from now on live; at Google 7 days for apps in testing."""
         self.on_change: list[Callable[[], None]] = []
+        # Each is called with (client id, email) of what was taken back.
+        self.on_revoked: list[Callable[[str, str], None]] = []
 
     # --- the consent page -------------------------------------------------------------------
 
@@ -241,6 +243,8 @@ class Grants:
             if (code.client_id, code.email) == (client_id, email):
                 del self._codes[name]
         self._consents.pop((client_id, email), None)
+        for tell in self.on_revoked:
+            tell(client_id, email)
 
     # --- making -----------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.python import usage
+from twisted.web.client import Agent
 from twisted.web.http import Request
 from twisted.web.resource import IResource
 from twisted.web.server import Site
@@ -120,6 +121,7 @@ def makeService(options: Options) -> IService:
             base_url=f"http://{shown}:{port}",
             world=seed,
             state_path=Path(options["state"]).absolute() if options["state"] else None,
+            agent=Agent(reactor, connectTimeout=5),
             allow_remote=remote,
         )
     except ValueError as error:

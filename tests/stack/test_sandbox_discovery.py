@@ -84,10 +84,16 @@ class Scene:
         google.ask("POST", "/sandbox/edit", body=body, who=None)
         self.revision = google.sandbox.world.files[self.picture].revisions[0].id
 
+    def stop_a_channel(self) -> Reply:
+        channel = CALLS["drive.changes.watch"](self).json
+        body = {"id": channel["id"], "resourceId": channel["resourceId"]}
+        return self.google.drive("POST", "channels/stop", body=body)
+
     def ask(self, verb: str, path: str, *, who: str = ANN, **more: Any) -> Reply:
         return self.google.drive(verb, path.format(s=self), who=who, fields="*", **more)
 
 
+HOOK = "https://hooks.example.com/drive"
 Call = Callable[[Scene], Reply]
 NEW = {
     "content": "Really?",
@@ -121,6 +127,13 @@ CALLS: dict[str, Call] = {
         "drives/{s.team}",
         body={"name": "Other", "themeId": "t", "restrictions": {"domainUsersOnly": True}},
     ),
+    "drive.changes.watch": lambda s: s.ask(
+        "POST", "changes/watch", pageToken="660", body={"id": "c", "type": "web_hook", "address": HOOK}
+    ),
+    "drive.files.watch": lambda s: s.ask(
+        "POST", "files/{s.plan}/watch", body={"id": "c", "type": "web_hook", "address": HOOK}
+    ),
+    "drive.channels.stop": lambda s: s.stop_a_channel(),
     "drive.files.copy": lambda s: s.ask("POST", "files/{s.plan}/copy", body={}),
     "drive.files.create": lambda s: s.ask(
         "POST", "files", body={"name": "n", "properties": {"a": "b"}, "appProperties": {"c": "d"}}
@@ -185,7 +198,7 @@ def test_the_table_is_made_from_this_document() -> None:
 
 
 def test_every_served_method_is_called_here() -> None:
-    assert set(CALLS) == set(SERVED)
+    assert set(CALLS) == {*SERVED, "drive.changes.watch", "drive.files.watch", "drive.channels.stop"}
 
 
 @pytest.mark.parametrize("method", sorted(CALLS))

@@ -602,8 +602,6 @@ class DoorTests(Tests):
         ):
             answer = self.google.ask("POST", f"/sandbox/{path}", who=None, body=body)
             self.assertEqual((answer.status, answer.json["error"]["name"]), (400, "bad_request"))
-        channels = self.google.ask("POST", "/sandbox/channels", who=None, body={"do": "drop"})
-        self.assertEqual(channels.status, 501)
 
     def test_nobody_edits_what_they_may_only_read(self) -> None:
         read_me, private = self.google.id_of("Read me"), self.google.id_of("Private")
