@@ -6,19 +6,20 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
-from docsession.sandbox.errors import rate_limited
+from docsession.sandbox.errors import DriveError, rate_limited
 from docsession.sandbox.records import rfc3339
 
 __all__ = ["DOWNLOAD", "Call", "Calls", "Quota", "QuotaSettings", "units_of"]
 
 _MINUTE = 60.0
-_PACIFIC_OFFSET = -8 * 3600
-_DAY = 86400.0
+_PACIFIC = ZoneInfo("America/Los_Angeles")
 _RECENT = 100
 
 READ, LIST, DOWNLOAD, EDIT = 5, 100, 200, 50
@@ -141,6 +142,8 @@ class QuotaSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     per_day: int | None = None
     status: Literal[403, 429] = 403
     """Google answers a user or project over its rate with either."""
+    retry_after: float | None = None
+    """In seconds; Google rarely says it."""
 
 
 GOOGLES_OWN = QuotaSettings(per_user_per_minute=325_000, per_project_per_minute=1_000_000)
@@ -160,6 +163,20 @@ class Quota:
         self._users: dict[str, _Window] = {}
         self._day = 0
         self._spent_today = 0
+        self._overruns: dict[str, int] = {}
+
+    def to_json(self) -> dict[str, Any]:
+        """How often something was refused, by whose quota it was over (``project``, ``day``, a user's
+        email), and the most that was counted in any minute."""
+        most = {user: window.most.units for user, window in sorted(self._users.items())}
+        return {
+            "overruns": dict(sorted(self._overruns.items())),
+            "most_in_a_minute": {"project": self._project.most.units, "by_user": most},
+        }
+
+    def _over(self, whose: str, status: int, reason: str) -> DriveError:
+        self._overruns[whose] = self._overruns.get(whose, 0) + 1
+        return rate_limited(status, reason, self.settings.retry_after)
 
     def admit(self, method: str, user: str | None, units: int) -> None:
         """Charge for a request, or raise the :class:`DriveError` that refuses it."""
@@ -167,17 +184,17 @@ class Quota:
             return
         now, quota = self._clock.seconds(), self.settings
         cost = units if quota.model == "units" else 1
-        day = int((now + _PACIFIC_OFFSET) // _DAY)
+        day = datetime.fromtimestamp(now, _PACIFIC).toordinal()
         if day != self._day:
             self._day, self._spent_today = day, 0
         own = self._users.setdefault(user, _Window())
         if quota.per_day is not None and self._spent_today + cost > quota.per_day:
-            raise rate_limited(403, "dailyLimitExceeded")
+            raise self._over("day", 403, "dailyLimitExceeded")
         if self._project.expire(now).units + cost > quota.per_project_per_minute:
-            raise rate_limited(quota.status, "rateLimitExceeded")
+            raise self._over("project", quota.status, "rateLimitExceeded")
         if own.expire(now).units + cost > quota.per_user_per_minute:
             reason = "userRateLimitExceeded" if quota.status == 403 else "rateLimitExceeded"
-            raise rate_limited(quota.status, reason)
+            raise self._over(user, quota.status, reason)
         own.add(now, cost)
         self._project.add(now, cost)
         self._spent_today += cost

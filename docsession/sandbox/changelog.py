@@ -28,6 +28,8 @@ class Entry(Struct, frozen=True):
     key: str
     """A file id, or :func:`drive_key`."""
     time: str
+    left: bool = False
+    """The item left the corpus whose log this is."""
 
 
 class KeptLog(Struct):
@@ -53,9 +55,9 @@ class ChangeLog:
         self._put(self._common, key, time)
         self._tell(None, key)
 
-    def enter_for(self, owner: str, key: str, time: str) -> None:
+    def enter_for(self, owner: str, key: str, time: str, *, left: bool = False) -> None:
         """Something changed for one person (an email) or in one shared drive (its id)."""
-        self._put(self._own.setdefault(owner, {}), key, time)
+        self._put(self._own.setdefault(owner, {}), key, time, left=left)
         self._tell(owner, key)
 
     def forget(self, key: str) -> None:
@@ -74,9 +76,9 @@ class ChangeLog:
                 newest[entry.key] = entry
         return sorted(newest.values(), key=lambda entry: entry.number)
 
-    def _put(self, log: dict[str, Entry], key: str, time: str) -> None:
+    def _put(self, log: dict[str, Entry], key: str, time: str, *, left: bool = False) -> None:
         log.pop(key, None)
-        log[key] = Entry(self.next_number, key, time)
+        log[key] = Entry(self.next_number, key, time, left)
         self.next_number += 1
 
     def _tell(self, owner: str | None, key: str) -> None:

@@ -17,6 +17,7 @@ from docsession.sandbox.channels import Channels, Order
 from docsession.sandbox.exchange import Answer, json_answer, send
 from docsession.sandbox.faults import Fault, Faults
 from docsession.sandbox.grants import ACCESS_LIFETIME, Grants
+from docsession.sandbox.habits import Wanted
 from docsession.sandbox.icons import icon
 from docsession.sandbox.overview import overview
 from docsession.sandbox.records import FOLDER, SHORTCUT, File, Person
@@ -104,8 +105,8 @@ class Control:
 
     @app.route("/sandbox/calls", methods=["GET"])
     def calls(self, request: IRequest) -> bytes:
-        """The meter."""
-        return _say(request, self._calls.to_json())
+        """The meter, and how it stands with the quota."""
+        return _say(request, self._calls.to_json() | {"quota": self._quota.to_json()})
 
     @app.route("/sandbox/calls", methods=["DELETE"])
     def reset_calls(self, request: IRequest) -> bytes:
@@ -152,6 +153,20 @@ class Control:
         """Another quota; what was spent is forgotten."""
         self._quota.set(_read(request, QuotaSettings))
         return _say(request, self._quota.settings)
+
+    @app.route("/sandbox/habits", methods=["GET"])
+    def habits(self, request: IRequest) -> bytes:
+        """How Google behaves just now where it keeps its promises."""
+        return _say(request, self._world.habits.to_json())
+
+    @app.route("/sandbox/habits", methods=["PUT"])
+    def set_habits(self, request: IRequest) -> bytes:
+        """These habits, and no others."""
+        try:
+            self._world.behave(_read(request, Wanted))
+        except KeyError as missing:
+            raise Refused(404, "not_found", f"There is no file {missing}.") from None
+        return self.habits(request)
 
     @app.route("/sandbox/channels", methods=["POST"])
     def channels(self, request: IRequest) -> bytes:

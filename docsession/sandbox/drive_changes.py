@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,21 +40,37 @@ def log_owner(asked: DriveRequest) -> str:
 
 
 def token_number(asked: DriveRequest) -> int:
-    """The number in the log that ``pageToken`` stands for."""
-    token = asked.params["pageToken"]
-    if _TOKEN.match(token) is None or not 0 < int(token) <= asked.world.log.next_number:
+    """The number in the log that ``pageToken`` stands for: one of another corpus stands for nothing."""
+    token, ending = asked.params["pageToken"], _ending(asked)
+    if _TOKEN.match(token) is None or not token.endswith(ending):
         raise invalid("pageToken")
-    return int(token)
+    number = int(token.removesuffix(ending) or 0)
+    if not 0 < number <= asked.world.log.next_number:
+        raise invalid("pageToken")
+    asked.world.habits.check_token(number)
+    return number
+
+
+def _token(asked: DriveRequest, number: int) -> str:
+    return f"{number}{_ending(asked)}"
+
+
+def _ending(asked: DriveRequest) -> str:
+    """How tokens of a shared drive's log end; a user's own have no such ending."""
+    drive_id = asked.params.get("driveId", "")
+    return str(1000 + zlib.crc32(drive_id.encode()) % 9000) if drive_id else ""
 
 
 def _get_start_page_token(asked: DriveRequest) -> Result:
     log_owner(asked)
-    return {"kind": "drive#startPageToken", "startPageToken": str(asked.world.log.next_number)}
+    return {"kind": "drive#startPageToken", "startPageToken": _token(asked, asked.world.log.next_number)}
 
 
 def _list(asked: DriveRequest) -> Result:
     owner = log_owner(asked)
     token = token_number(asked)
+    if asked.world.habits.takes_empty_page():
+        return _answer([], nextPageToken=_token(asked, token))
     size = asked.params.get("pageSize", 100)
     changes: list[dict[str, Any]] = []
     following = token
@@ -69,10 +86,10 @@ def _list(asked: DriveRequest) -> Result:
             continue
         if len(changes) == size:
             # An entry that changes again meanwhile is found at the end: seen twice, never missed.
-            return _answer(changes, nextPageToken=str(entry.number))
+            return _answer(changes, nextPageToken=_token(asked, entry.number))
         changes.append(change)
         following = entry.number + 1
-    return _answer(changes, newStartPageToken=str(following))
+    return _answer(changes, newStartPageToken=_token(asked, following))
 
 
 def _answer(changes: list[dict[str, Any]], **token: str) -> Result:
@@ -84,9 +101,10 @@ def _change(asked: DriveRequest, entry: Entry, owner: str, mask: Mask) -> dict[s
     if entry.key.startswith(drive_key("")):
         return _drive_change(asked, entry, mask)
     file = asked.world.files.get(entry.key)
-    if file is not None and not _belongs(asked, file, owner):
+    belongs = file is None or _belongs(asked, file, owner)
+    if file is not None and not belongs and not (entry.left and file.parent):
         return None
-    visible = file is not None and asked.lists(file)
+    visible = file is not None and belongs and asked.lists(file)
     if not visible and not asked.params.get("includeRemoved", True):
         return None
     change: dict[str, Any] = {
@@ -97,7 +115,9 @@ def _change(asked: DriveRequest, entry: Entry, owner: str, mask: Mask) -> dict[s
         "removed": not visible,
         "fileId": entry.key,
     }
-    if file is not None and visible and wants(mask, "file"):
+    # What moved to another corpus may still be seen, for who asks for it.
+    moved = not belongs and asked.params.get("includeCorpusRemovals") and file and asked.lists(file)
+    if file is not None and (visible or moved) and wants(mask, "file"):
         change["file"] = show_file(file, asked.viewer, under(mask, "file"))
     return change
 

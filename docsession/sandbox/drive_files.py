@@ -52,7 +52,7 @@ def _get(asked: DriveRequest) -> Result:
     if asked.media:
         refuse_download(file)
         return download(file.name, file.mime_type, file.content, asked.range)
-    return show_file(file, asked.viewer, asked.mask)
+    return show_file(asked.world.habits.as_read(file), asked.viewer, asked.mask)
 
 
 def _export(asked: DriveRequest) -> Result:

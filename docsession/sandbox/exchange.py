@@ -91,7 +91,7 @@ class Exchange:
             fault = self._faults.take(method, email, file_id)
             if fault is not None and fault.delay:
                 await self._wait(fault.delay)
-            if fault is not None and fault.breaks and not fault.after:
+            if fault is not None and fault.breaks and not (fault.after or fault.cut):
                 call.status = fault.status_code
                 return await self._fail(request, fault, method)
             try:
@@ -103,6 +103,8 @@ class Exchange:
                 call.status = fault.status_code
                 return await self._fail(request, fault, method)
             call.status = answer.status
+            if fault is not None and fault.cut:
+                return await self._cut(request, answer)
             return send(request, answer)
 
     async def _fail(self, request: IRequest, fault: Fault, method: str) -> bytes:
@@ -111,6 +113,14 @@ class Exchange:
             return send(request, Answer(fault.status_code, fault.render(method), JSON, fault.headers))
         if fault.drops:
             cast(Request, request).loseConnection()
+        never: Deferred[bytes] = Deferred()
+        return await never
+
+    async def _cut(self, request: IRequest, answer: Answer) -> bytes:
+        """Half of it, though the headers promise the whole; then the line breaks."""
+        body = send(request, answer)
+        request.write(body[: len(body) // 2])
+        cast(Request, request).loseConnection()
         never: Deferred[bytes] = Deferred()
         return await never
 

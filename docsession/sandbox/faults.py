@@ -17,7 +17,25 @@ _STATUS_OF_REASON = {
     "userRateLimitExceeded": 403,
     "dailyLimitExceeded": 403,
     "sharingRateLimitExceeded": 403,
+    "subscriptionRateLimitExceeded": 403,
     "insufficientFilePermissions": 403,
+    "forbidden": 403,
+    "storageQuotaExceeded": 403,
+    "numChildrenInNonRootLimitExceeded": 403,
+    "teamDriveFileLimitExceeded": 403,
+    "activeItemCreationLimitExceeded": 403,
+    "myDriveHierarchyDepthLimitExceeded": 403,
+    "teamDriveHierarchyTooDeep": 403,
+    "teamDriveMembershipRequired": 403,
+    "cannotModifyInheritedTeamDrivePermission": 403,
+    "teamDrivesParentLimit": 403,
+    "fileNotDownloadable": 403,
+    "fileNotExportable": 403,
+    "exportSizeLimitExceeded": 403,
+    "downloadQuotaExceeded": 403,
+    "cannotDownloadAbusiveFile": 403,
+    "fieldNotWritable": 403,
+    "accessNotConfigured": 403,
     "insufficientPermissions": 403,
     "appNotAuthorizedToFile": 403,
     "domainPolicy": 403,
@@ -25,6 +43,9 @@ _STATUS_OF_REASON = {
     "authError": 401,
     "invalid": 400,
     "badRequest": 400,
+    "required": 400,
+    "invalidParameter": 400,
+    "invalidSharingRequest": 400,
     "invalid_grant": 400,
     "invalid_client": 401,
     "invalid_request": 400,
@@ -32,7 +53,15 @@ _STATUS_OF_REASON = {
     "backendError": 503,
     "internalError": 500,
 }
-_USAGE_LIMITS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "dailyLimitExceeded"})
+_USAGE_LIMITS = frozenset(
+    {
+        "rateLimitExceeded",
+        "userRateLimitExceeded",
+        "dailyLimitExceeded",
+        "subscriptionRateLimitExceeded",
+        "accessNotConfigured",
+    }
+)
 
 
 class Match(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
@@ -65,6 +94,8 @@ class Fault(Struct, forbid_unknown_fields=True, omit_defaults=True):
     hang: bool = False
     drop: bool = False
     after: bool = False
+    cut: bool = False
+    """Send half of the true answer, as if the line broke in the middle."""
 
     def __post_init__(self) -> None:
         if self.status is not None and not 200 <= self.status <= 599:
@@ -90,7 +121,7 @@ class Fault(Struct, forbid_unknown_fields=True, omit_defaults=True):
     @property
     def breaks(self) -> bool:
         """Whether it does more than delay."""
-        return self.answers or self.hang or self.drop or self.after
+        return self.answers or self.hang or self.drop or self.after or self.cut
 
     @property
     def status_code(self) -> int:

@@ -17,6 +17,7 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 
 from docsession.sandbox.changelog import ChangeLog, drive_key
+from docsession.sandbox.habits import Habits, Wanted
 from docsession.sandbox.identity import person_of, root_id_of
 from docsession.sandbox.kept import KeptPerson, KeptWorld, read
 from docsession.sandbox.records import (
@@ -52,6 +53,7 @@ class World:
         """The id of everybody's My Drive, by email."""
         self.children: dict[str, set[str]] = {}
         self.log = ChangeLog()
+        self.habits = Habits()
         self.sharing = Sharing(self.files)
         self.on_change: list[Callable[[], None]] = []
 
@@ -67,6 +69,12 @@ class World:
             made = prefix + "".join(self.rng.choices(_ID_LETTERS, k=length - len(prefix)))
             if made not in self.files:
                 return made
+
+    def behave(self, wanted: Wanted) -> None:
+        """Take on these habits. Raises KeyError for a file there is not."""
+        self.habits.set(wanted, self.files, self.log.next_number)
+        if wanted.lost_tokens is not None:
+            self.log.next_number += 1  # so that a token from now on is another one
 
     # --- people -----------------------------------------------------------------------------
 
@@ -154,8 +162,18 @@ class World:
         self.touch_for(file, person, noisy=noisy)
 
     def write_content(self, file: File, content: bytes, by: Person, *, modified: str = "") -> None:
-        """Other content, as a new revision."""
-        modified = modified or self.now()
+        """Other content, as a new revision; in an editor's document it may take time to show."""
+        if self.habits.editor_lag and is_editor(file.mime_type):
+            late = (file, content, by, modified or self.now())
+            self.clock.callLater(self.habits.editor_lag, self._write_late, *late)
+            return
+        self._write_content(file, content, by, modified or self.now())
+
+    def _write_late(self, file: File, content: bytes, by: Person, modified: str) -> None:
+        if self.files.get(file.id) is file:
+            self._write_content(file, content, by, modified)
+
+    def _write_content(self, file: File, content: bytes, by: Person, modified: str) -> None:
         file.revisions.append(
             Revision(
                 self._revision_id(file), modified, by.email, file.mime_type, content, file.original_filename
@@ -188,20 +206,24 @@ class World:
 
         What comes into a shared drive belongs to it; what leaves one belongs to who took it out.
         """
+        leaves = self._who_hears(file) if file.drive_id != parent.drive_id else set()
         with self.resharing(file):
-            self.children[file.parent].discard(file.id)
-            self.children.setdefault(parent.id, set()).add(file.id)
-            file.parent = parent.id
-            if file.drive_id == parent.drive_id:
-                return
-            for moved in [file, *self.below(file)]:
-                moved.drive_id = parent.drive_id
-                owner = next((key for key, each in moved.permissions.items() if each.role == "owner"), "")
-                moved.permissions.pop(owner, None)
-                if not moved.drive_id:
-                    moved.permissions[by.permission_id] = Permission(
-                        by.permission_id, "user", "owner", by.email
-                    )
+            self._settle(file, parent, by)
+        # In the log of where it was it looks deleted, also to those who still may see it.
+        self._tell_removed(file, leaves)
+
+    def _settle(self, file: File, parent: File, by: Person) -> None:
+        self.children[file.parent].discard(file.id)
+        self.children.setdefault(parent.id, set()).add(file.id)
+        file.parent = parent.id
+        if file.drive_id == parent.drive_id:
+            return
+        for moved in [file, *self.below(file)]:
+            moved.drive_id = parent.drive_id
+            owner = next((key for key, each in moved.permissions.items() if each.role == "owner"), "")
+            moved.permissions.pop(owner, None)
+            if not moved.drive_id:
+                moved.permissions[by.permission_id] = Permission(by.permission_id, "user", "owner", by.email)
 
     def remove(self, doomed: Iterable[File]) -> None:
         """Delete files for good, with all that is in them."""
@@ -258,7 +280,7 @@ class World:
 
     def _tell_removed(self, file: File, emails: Iterable[str]) -> None:
         for email in sorted(emails):
-            self.log.enter_for(email, file.id, self.now())
+            self.log.enter_for(email, file.id, self.now(), left=True)
 
     # --- keeping ----------------------------------------------------------------------------
 

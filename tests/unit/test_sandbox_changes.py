@@ -181,8 +181,42 @@ class SharedDriveTests(Tests):
             token, who, driveId=self.drive_id, supportsAllDrives=True, includeItemsFromAllDrives=True
         )[0]
 
+    def drives_token(self, who: str = BOB) -> str:
+        of_drive = {"driveId": self.drive_id, "supportsAllDrives": True}
+        return str(
+            self.google.drive("GET", "changes/startPageToken", who=who, **of_drive).json["startPageToken"]
+        )
+
+    def test_tokens_are_of_one_corpus(self) -> None:
+        own, drives = self.google.start_token(BOB), self.drives_token()
+        self.assertNotEqual(own, drives)
+        of_drive = {"driveId": self.drive_id, "supportsAllDrives": True}
+        for token, more in ((own, of_drive), (drives, {})):
+            refused = self.google.drive("GET", "changes", who=BOB, pageToken=token, **more)
+            self.assertEqual(refused.reason, "400 invalid")
+        self.assertEqual(self.feed(drives, BOB), [])
+
+    def test_what_moves_into_a_shared_drive_leaves_its_owners_log(self) -> None:
+        token, file = self.google.start_token(), self.google.id_of("Private")
+        token = self.google.start_token(BOB)
+        moved = self.google.drive(
+            "PATCH",
+            f"files/{file}",
+            who=BOB,
+            addParents=self.drive_id,
+            supportsAllDrives=True,
+        )
+        self.assertEqual(moved.status, 200, moved.body)
+        page = {"pageToken": token, "fields": "changes(removed,file/name)"}
+        plain = self.google.drive("GET", "changes", who=BOB, **page).json["changes"]
+        asked = self.google.drive("GET", "changes", who=BOB, includeCorpusRemovals=True, **page).json[
+            "changes"
+        ]
+        self.assertEqual([entry["removed"] for entry in plain], [True])
+        self.assertEqual(asked, [{"removed": True, "file": {"name": "Private"}}])
+
     def test_the_drives_own_log(self) -> None:
-        token = self.google.start_token()
+        token = self.drives_token()
         self.edit("Of the team", "two")
         self.rename("Shared", "Elsewhere")
         self.assertEqual(self.feed(token, BOB), [("Of the team", False)])
@@ -214,6 +248,6 @@ class SharedDriveTests(Tests):
 
     def test_deletions_are_in_the_drives_log(self) -> None:
         file = self.google.id_of("Of the team")
-        token = self.google.start_token()
+        token = self.drives_token()
         self.assertEqual(self.google.drive("DELETE", f"files/{file}", supportsAllDrives=True).status, 204)
         self.assertEqual(self.feed(token, BOB), [(file, True)])

@@ -102,3 +102,16 @@ class QuotaTests(SynchronousTestCase):
     def test_googles_own_is_the_default(self) -> None:
         told = self.google.ask("GET", "/sandbox/quota", who=None).json
         self.assertEqual((told["model"], told["per_user_per_minute"]), ("units", 325_000))
+
+    def test_whose_quota_was_overrun_how_often(self) -> None:
+        self.set(model="units", per_user_per_minute=150, per_project_per_minute=350, retry_after=7)
+        for who in (ANN, ANN, BOB, BOB):
+            self.list(who)
+        told = self.google.ask("GET", "/sandbox/calls", who=None).json["quota"]
+        self.assertEqual(told["overruns"], {ANN: 1, BOB: 1})
+        self.assertEqual(told["most_in_a_minute"], {"project": 200, "by_user": {ANN: 100, BOB: 100}})
+        self.assertEqual(self.google.drive("GET", "files").headers["retry-after"], "7")
+        self.set(model="units", per_user_per_minute=1000, per_project_per_minute=50)
+        self.list()
+        told = self.google.ask("GET", "/sandbox/calls", who=None).json["quota"]
+        self.assertEqual(told["overruns"], {"project": 1})
