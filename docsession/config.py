@@ -27,7 +27,6 @@ __all__ = [
     "GoogleEndpoints",
     "Limits",
     "Polling",
-    "Push",
     "Quota",
     "Server",
     "Sessions",
@@ -188,11 +187,6 @@ class Push(Section, frozen=True):
     renew_at: Annotated[float, msgspec.Meta(gt=0, le=0.9)] = 0.8
     openings_per_second: Seconds = 2
 
-    @property
-    def address(self) -> str | None:
-        """Where Google posts to."""
-        return None if self.url is None else f"{self.url}/api/drive/notifications"
-
 
 class Config(Section, frozen=True):
     """Everything. ``secret`` and ``keys`` come from files or the environment only."""
@@ -307,11 +301,7 @@ def check(config: Config) -> None:
         if url.scheme != "https" and not is_loopback(url.hostname or ""):
             raise ConfigError(f"{where}: must be https")
     if config.push.url is not None:
-        push = exact_origin("push.url", config.push.url)
-        if push.scheme != "https" and not is_loopback(push.hostname or ""):
-            raise ConfigError(
-                "push.url: Google posts to https only; http is for a stand-in on a loopback host"
-            )
+        exact_origin("push.url", config.push.url)
     if config.sessions.idle > config.sessions.absolute:
         raise ConfigError("sessions.idle: longer than sessions.absolute")
     if config.limits.heartbeat <= config.limits.ping_every:
@@ -324,9 +314,9 @@ def check_startable(config: Config, secrets: Secrets) -> None:
         raise ConfigError("google.client_id: missing; see the README, or try --sandbox")
     if not config.google.scopes:
         raise ConfigError("google.scopes: missing; the example configuration says what each costs")
-    if config.push.url is not None and urlsplit(config.push.url).scheme != "https":
-        if not is_loopback(urlsplit(config.google.endpoints.api).hostname or ""):
-            raise ConfigError("push.url: must be https, for Google posts to nothing else")
+    push, api = urlsplit(config.push.url or "https:"), urlsplit(config.google.endpoints.api)
+    if push.scheme != "https" and not (is_loopback(push.hostname or "") and is_loopback(api.hostname or "")):
+        raise ConfigError("push.url: must be https, for Google posts to nothing else")
     if not secrets.client_secret:
         raise ConfigError("google.client_secret_file: missing; name a file, or set DOCSESSION_CLIENT_SECRET")
 
