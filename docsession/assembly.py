@@ -22,15 +22,18 @@ from docsession.document import Document
 from docsession.documents import Documents
 from docsession.economy import Economy
 from docsession.google.cache import Cache
+from docsession.google.channel_calls import ChannelCalls
+from docsession.google.channels import Channels
 from docsession.google.drive import Drive
 from docsession.google.drive_request import Policy
 from docsession.google.grant import LiveGrant
 from docsession.google.http import GoogleHttp
 from docsession.google.look import Looker
+from docsession.google.notifications import Notifications
 from docsession.google.oauth import OAuth
 from docsession.interfaces import Store, Wire
 from docsession.journal import Journal
-from docsession.keys import CookieSigner, Keys
+from docsession.keys import ChannelSigner, CookieSigner, Keys
 from docsession.methods import Catalogue
 from docsession.model import Grant, Identity, User
 from docsession.sessions import UserSession
@@ -57,6 +60,7 @@ class Assembly:
 
     economy: Economy
     oauth: OAuth
+    channels: Channels
     directory: Directory
     documents: Documents
     sign_in: SignIn
@@ -82,7 +86,7 @@ def assemble(
     body_producer: Callable[[bytes], IBodyProducer] | None = None,
 ) -> Assembly:
     """Everything but listeners, the store's opening, and the order of starting and stopping."""
-    google, limits, polling = config.google, config.limits, config.polling
+    google, limits, polling, push = config.google, config.limits, config.polling, config.push
     metrics = Metrics()
 
     # -- Google
@@ -98,7 +102,7 @@ def assemble(
         rng,
         google,
         listeners=lambda: directory.open_connections(),
-        has_channel=lambda user_id: False,
+        has_channel=lambda user_id: channels.is_live(user_id),
         on_wait=metrics.waited,
     )
     gate = economy.gate
@@ -129,6 +133,37 @@ def assemble(
         store, clock, rng, polling, economy.allowance, on_moved=cache.drop_file, observer=metrics
     )
 
+    # -- push
+    channel_signer = ChannelSigner(keys)
+    channels = Channels(
+        None
+        if push.url is None
+        else ChannelCalls(
+            drive,
+            channel_signer,
+            clock,
+            address=f"{push.url}/api/drive/notifications",
+            held_back=economy.channels_held_back,
+        ),
+        store,
+        clock,
+        rng,
+        life=push.life,
+        renew_at=push.renew_at,
+        openings_per_second=push.openings_per_second,
+        new_id=new_id,
+        on_changed=documents.channel_changed,
+        on_opening=metrics.channel_opening,
+    )
+    notifications = Notifications(
+        channels,
+        store,
+        channel_signer,
+        clock,
+        on_hint=documents.hinted,
+        on_message=metrics.channel_message,
+    )
+
     def make_user(user: User, grant: Grant, on_dead: Callable[[str], Awaitable[None]]) -> UserSession:
         return UserSession(
             user,
@@ -146,6 +181,7 @@ def assemble(
             looker=looker,
             cache=cache,
             documents=documents,
+            channels=channels,
             clock=clock,
             feed_every=polling.feed,
             new_id=new_id,
@@ -160,6 +196,7 @@ def assemble(
         limits,
         make_user=make_user,
         keep_grant=google.keep_grant_after_sign_out,
+        left=channels.left,
     )
 
     def touch_listings(via: str, document: Document) -> None:
@@ -235,6 +272,7 @@ def assemble(
         directory=directory,
         sign_in=sign_in,
         content=content,
+        notifications=notifications,
         cookie=cookie,
         socket=socket,
         clock=clock,
@@ -253,12 +291,14 @@ def assemble(
     metrics.watch("browser_sessions", "Browser sessions live here.", lambda: directory.browsers)
     metrics.watch("user_sessions", "User sessions live here.", lambda: directory.users)
     metrics.watch("documents", "Documents watched here.", lambda: len(documents))
+    metrics.watch("channels", "Users whose changes Google tells us of.", lambda: len(channels))
     _watch_economy(metrics, economy)
     metrics.watch("cached_bytes", "Answers kept, in bytes of JSON.", lambda: cache.size)
     metrics.watch("writes_running", "Writes under way.", lambda: len(journal))
     return Assembly(
         economy=economy,
         oauth=oauth,
+        channels=channels,
         directory=directory,
         documents=documents,
         sign_in=sign_in,

@@ -180,6 +180,15 @@ class Polling(Section, frozen=True):
     believe_older_after: Seconds = 60
 
 
+class Push(Section, frozen=True):
+    """Push channels: Google tells us of changes at ``url``, where that is given."""
+
+    url: str | None = None
+    life: Annotated[float, msgspec.Meta(ge=600, le=604_800)] = 604_800
+    renew_at: Annotated[float, msgspec.Meta(gt=0, le=0.9)] = 0.8
+    openings_per_second: Seconds = 2
+
+
 class Config(Section, frozen=True):
     """Everything. ``secret`` and ``keys`` come from files or the environment only."""
 
@@ -188,6 +197,7 @@ class Config(Section, frozen=True):
     sessions: Sessions = Sessions()
     limits: Limits = Limits()
     polling: Polling = Polling()
+    push: Push = Push()
 
 
 class Secrets(msgspec.Struct, frozen=True):
@@ -291,6 +301,8 @@ def check(config: Config) -> None:
         url = split(where, getattr(config.google.endpoints, name))
         if url.scheme != "https" and not is_loopback(url.hostname or ""):
             raise ConfigError(f"{where}: must be https")
+    if config.push.url is not None:
+        exact_origin("push.url", config.push.url)
     if config.sessions.idle > config.sessions.absolute:
         raise ConfigError("sessions.idle: longer than sessions.absolute")
     if config.limits.heartbeat <= config.limits.ping_every:
@@ -303,6 +315,9 @@ def check_startable(config: Config, secrets: Secrets) -> None:
         raise ConfigError("google.client_id: missing; see the README, or try --sandbox")
     if not config.google.scopes:
         raise ConfigError("google.scopes: missing; the example configuration says what each costs")
+    push, api = urlsplit(config.push.url or "https:"), urlsplit(config.google.endpoints.api)
+    if push.scheme != "https" and not (is_loopback(push.hostname or "") and is_loopback(api.hostname or "")):
+        raise ConfigError("push.url: must be https, for Google posts to nothing else")
     if not secrets.client_secret:
         raise ConfigError("google.client_secret_file: missing; name a file, or set DOCSESSION_CLIENT_SECRET")
 

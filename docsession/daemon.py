@@ -174,6 +174,9 @@ class Daemon(Service):
         assembly.documents.schedule.startService()
         self._running.append(("sessions", assembly.directory.stopService))
         assembly.directory.startService()
+        # Stopped before the sessions are, whose end would stop the channels at Google.
+        self._running.append(("push channels", assembly.channels.stopService))
+        assembly.channels.startService()
         self._running.append(("tabs", lambda: Deferred.fromCoroutine(self._drain(assembly))))
         self._listen("pages", config.server.listen, PublicSite(assembly.pages.resource(), reactor))
         self._listen(

@@ -51,6 +51,7 @@ class Directory(Service):
         *,
         make_user: MakeUser,
         keep_grant: float,
+        left: Callable[[str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._documents = documents
@@ -59,7 +60,7 @@ class Directory(Service):
         self._limits = limits
         self._make_user = make_user
         self._live = LiveSessions(clock, lifetimes.linger, on_ended=self._ended)
-        self._sign_out = SignOut(store, oauth, self._live, clock, absolute=lifetimes.absolute)
+        self._sign_out = SignOut(store, oauth, self._live, clock, absolute=lifetimes.absolute, left=left)
         self._upkeep = Upkeep(store, self._live, self._sign_out, clock, lifetimes, keep_grant=keep_grant)
         self._opened: TTLCache[str, bool] = TTLCache(_REMEMBERED, lifetimes.fresh_cookie, timer=clock.seconds)
         self._reviving: Flights[BrowserSession | None] = Flights(abandon=False)

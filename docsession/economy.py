@@ -14,6 +14,7 @@ from docsession.demand import Allowance, Demand
 from docsession.google.budget import Budget
 from docsession.google.gate import Gate
 from docsession.google.pauses import Pauses
+from docsession.google.refusals import CHANNELS
 from docsession.google.slowing import Slowing
 from docsession.troubles import Listener, Troubles
 
@@ -34,7 +35,7 @@ class Economy(Service):
         on_wait: Callable[[bool, float], None],
     ) -> None:
         self.budget = Budget(clock, google.quota)
-        pauses = Pauses(clock, rng)
+        pauses = self._pauses = Pauses(clock, rng)
         self.gate = Gate(
             clock,
             self.budget,
@@ -57,6 +58,10 @@ class Economy(Service):
     def stopService(self) -> None:
         Service.stopService(self)
         self.troubles.stop()
+
+    def channels_held_back(self) -> float:
+        """For how many seconds Google wants no push channel opened."""
+        return self._pauses.left(None, (CHANNELS,))
 
     def state(self, user_id: str) -> dict[str, Any]:
         """For ``session.status``: what is under way, waits, was spent, and is wrong."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from docsession.model import (
+    ChannelRecord,
     DocumentRecord,
     Grant,
     JournalEntry,
@@ -128,7 +129,7 @@ class Store(Protocol):
         """
 
     async def delete_user(self, user_id: str) -> None:
-        """The user, the grant and the user's proofs."""
+        """The user, the grant, the user's proofs and push channels."""
 
     async def mark_orphaned(self, user_id: str, since: float | None) -> None:
         """The user's last browser signed out at ``since`` (None: somebody is back)."""
@@ -154,6 +155,22 @@ class Store(Protocol):
     async def delete_document(self, file_id: str) -> None: ...
     async def drop_proofs(self, user_id: str) -> None: ...
 
+    # -- push channels
+    async def add_channel(self, record: ChannelRecord, *, replaces: str | None) -> bool:
+        """Compare-and-set: a new one, where the user's newest has the id ``replaces`` (None: has none).
+
+        Returns False, and writes nothing, when another is the newest. The replaced one stays.
+        """
+
+    async def save_channel(self, record: ChannelRecord) -> None:
+        """Save what became of one that is stored; one without a row is passed over."""
+
+    async def load_channels(self, user_id: str) -> list[ChannelRecord]:
+        """All of the user's, the newest first."""
+
+    async def load_channel(self, channel_id: str) -> ChannelRecord | None: ...
+    async def delete_channel(self, channel_id: str) -> None: ...
+
     async def prune(
         self,
         *,
@@ -163,5 +180,5 @@ class Store(Protocol):
         journal_before: float,
         documents_before: float,
     ) -> None:
-        """Delete what has expired: idle and too old sessions, retirements and states past
+        """Delete what has expired: idle and too old sessions, retirements, states and channels past
         their time, journal entries and documents from before the given times."""

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 __all__ = [
+    "ChannelRecord",
     "DocumentRecord",
     "Grant",
     "Identity",
@@ -93,6 +94,24 @@ class DocumentRecord(msgspec.Struct, frozen=True):
     file: Mapping[str, Any]
     as_of: float
     proofs: Mapping[str, tuple[float, float]] = {}
+
+
+class ChannelRecord(msgspec.Struct, frozen=True):
+    """A push channel of one user's. What Google said of it is encrypted at rest.
+
+    ``generation`` rises with each new channel of the user; the highest is the one that a new one
+    replaces. ``state`` is a value of :class:`docsession.google.channel.State`. ``resource_id`` is
+    None until Google has named it, ``heard`` whether anything ever came through the channel.
+    """
+
+    id: str
+    user_id: str
+    generation: int
+    state: str
+    opened_at: float
+    expires: float
+    resource_id: str | None = None
+    heard: bool = False
 
 
 class JournalKey(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from docsession.connection import Connection
 from docsession.documents import Documents
 from docsession.drive_calls import DriveCalls
 from docsession.google.cache import Cache
+from docsession.google.channels import Channels
 from docsession.google.drive import Drive
 from docsession.google.feed import Feed
 from docsession.google.grant import LiveGrant
@@ -64,6 +65,7 @@ class UserSession(MultiService):
         looker: Looker,
         cache: Cache,
         documents: Documents,
+        channels: Channels,
         clock: IReactorTime,
         feed_every: float,
         new_id: Callable[[], str],
@@ -75,6 +77,7 @@ class UserSession(MultiService):
         self._looker = looker
         self._cache = cache
         self._documents = documents
+        self._channels = channels
         self.calls = DriveCalls(self, self, drive=drive, cache=cache, documents=documents, clock=clock)
         self.listings = Listings(
             Feed(drive, self),
@@ -95,6 +98,7 @@ class UserSession(MultiService):
     def attach(self, connection: Connection) -> None:
         """A tab of this user opened."""
         self.connections.append(connection)
+        self._channels.want(self)
 
     def detach(self, connection: Connection) -> None:
         """A tab of this user is gone."""
@@ -107,6 +111,8 @@ class UserSession(MultiService):
         self.user = user
         self.grant.replaced(grant)
         self._cache.drop_user(user.id)
+        if self.connections:
+            self._channels.want(self, anew=True)
 
     async def look(self, file_id: str, *, poll: bool) -> FileView:
         """See :class:`docsession.document.Viewer`."""
@@ -123,4 +129,5 @@ class UserSession(MultiService):
 
     def stopService(self) -> Deferred[None]:
         self._cache.drop_user(self.id)
+        self._channels.leave(self.id)
         return MultiService.stopService(self)  # type: ignore[no-any-return]

@@ -6,7 +6,7 @@ restart undoes. Only where the end is a fact (revoked, expired) do the tabs come
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -27,18 +27,29 @@ _LONG_AGO = 0.0
 
 
 class SignOut:
-    """Ends sessions, here and in the store. ``absolute`` is how long an identifier could live."""
+    """Ends sessions, here and in the store. ``absolute`` is how long an identifier could live.
+
+    ``left(user_id)`` is waited for before a grant is revoked: something may still be asked by it.
+    """
 
     _log = Logger()
 
     def __init__(
-        self, store: Store, oauth: OAuth, live: LiveSessions, clock: IReactorTime, *, absolute: float
+        self,
+        store: Store,
+        oauth: OAuth,
+        live: LiveSessions,
+        clock: IReactorTime,
+        *,
+        absolute: float,
+        left: Callable[[str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._oauth = oauth
         self._live = live
         self._clock = clock
         self._absolute = absolute
+        self._left_google = left
         # Half a way out would be none: it goes on when the tab that asked is gone.
         self._under_way: Flights[None] = Flights(abandon=False)
 
@@ -154,6 +165,7 @@ class SignOut:
             self._log.warn("a grant will be forgotten later: the store is away")
 
     async def _forget_user(self, user_id: str) -> None:
+        await self._left_google(user_id)
         grant = await self._store.load_grant(user_id)
         if grant is not None and not grant.dead:
             if not await self._oauth.revoke(grant.refresh_token or grant.access_token):

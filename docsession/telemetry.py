@@ -221,6 +221,19 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._openings = Counter(
+            "docsession_channel_openings",
+            "Push channels asked for: opened, renewed, or why not.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._posts = Counter(
+            "docsession_channel_messages",
+            "What came in at the push address, by what it was.",
+            ["outcome"],
+            registry=self.registry,
+        )
+
     def google_request(self, method: str, outcome: str, units: int) -> None:
         self._google.labels(method, bounded(outcome)).inc()
         self._units.labels(method).inc(units)
@@ -257,6 +270,14 @@ class Metrics:
 
     def hinted(self, outcome: str) -> None:
         self._hints.labels(outcome).inc()
+
+    # -- push
+
+    def channel_opening(self, outcome: str) -> None:
+        self._openings.labels(bounded(outcome)).inc()
+
+    def channel_message(self, outcome: str) -> None:
+        self._posts.labels(outcome).inc()
 
     # -- the gate's
 

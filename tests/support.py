@@ -175,11 +175,13 @@ class Stack:
         self.assembly.economy.startService()
         self.assembly.documents.schedule.startService()
         self.assembly.directory.startService()
+        self.assembly.channels.startService()
 
     async def _health(self) -> dict[str, str]:
         return {"store": "ok"}
 
     def stop_server(self) -> None:
+        self.assembly.channels.stopService()
         self.await_(self.assembly.directory.stop())
         self.await_(self.assembly.documents.stop())
         self.assembly.economy.stopService()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 
+from docsession.backend.sqlite_channels import ChannelTable
 from docsession.backend.sqlite_database import Database
 from docsession.backend.sqlite_documents import DocumentTables
 from docsession.backend.sqlite_journal import JournalTable
@@ -28,7 +29,7 @@ from docsession.keys import Sealer
 __all__ = ["AdbapiRunner", "InlineRunner", "Runner", "SqliteStore"]
 
 
-class SqliteStore(SessionTables, UserTables, JournalTable, DocumentTables):
+class SqliteStore(SessionTables, UserTables, JournalTable, DocumentTables, ChannelTable):
     """Implements :class:`docsession.interfaces.Store`; ``run`` must be for the same ``path``."""
 
     def __init__(
@@ -76,6 +77,7 @@ class SqliteStore(SessionTables, UserTables, JournalTable, DocumentTables):
             ("sign_in_states", "hash", "expires", now),
             ("journal", "hash", "begun", journal_before),
             ("documents", "file_id", "as_of", documents_before),
+            ("channels", "id", "expires", now),
         ):
             some = f"SELECT {key} FROM {table} WHERE {column} < ? LIMIT {SLICE}"  # noqa: S608 - names above
             command = f"DELETE FROM {table} WHERE {key} IN ({some})"  # noqa: S608

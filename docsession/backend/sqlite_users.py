@@ -58,6 +58,7 @@ class UserTables(Tables):
             cursor.execute("DELETE FROM grants WHERE user_id = ?", (user_id,))
             cursor.execute("DELETE FROM proofs WHERE user_id = ?", (user_id,))
             cursor.execute("DELETE FROM orphans WHERE user_id = ?", (user_id,))
+            cursor.execute("DELETE FROM channels WHERE user_id = ?", (user_id,))
 
         await self._write(delete)
 

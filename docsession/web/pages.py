@@ -20,6 +20,7 @@ from docsession.config import Limits
 from docsession.config import Sessions as Lifetimes
 from docsession.directory import Directory
 from docsession.errors import DocsessionError, Forbidden, InternalError, InvalidRequest, NotFound, RateLimited
+from docsession.google.notifications import Notifications
 from docsession.model import Identity
 from docsession.sessions import BrowserSession
 from docsession.signin import SignIn
@@ -58,6 +59,7 @@ class Pages:
         directory: Directory,
         sign_in: SignIn,
         content: Content,
+        notifications: Notifications,
         cookie: SessionCookie,
         socket: IResource,
         clock: IReactorTime,
@@ -74,6 +76,7 @@ class Pages:
         self._directory = directory
         self._sign_in = sign_in
         self._content = content
+        self._notifications = notifications
         self._cookie = cookie
         self._socket = socket
         self._clock = clock
@@ -168,6 +171,14 @@ class Pages:
     async def file_content(self, request: Request, file_id: str) -> Any:
         identity = self._cookie.read(request)
         return await self._content.serve(request, identity, file_id, _argument(request, b"format"))
+
+    @app.route("/api/drive/notifications", methods=["POST"])
+    def notified(self, request: Request) -> bytes:
+        if not self._notifications.take(lambda name: header(request, name)):
+            raise NotFound("there is no such channel")
+        plain_headers(request)
+        request.setResponseCode(204)
+        return b""
 
     @app.route("/api/socket")
     def open_socket(self, request: Request) -> IResource:

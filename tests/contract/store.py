@@ -18,6 +18,7 @@ from docsession.errors import ConfigError
 from docsession.interfaces import Store
 from docsession.keys import Keys
 from docsession.model import (
+    ChannelRecord,
     DocumentRecord,
     Grant,
     JournalEntry,
@@ -98,6 +99,14 @@ DOCUMENT = DocumentRecord(
     as_of=1000.0,
     proofs={ANN: (999.0, 0.0), BOB: (998.0, 997.5)},
 )
+CHANNEL = ChannelRecord(
+    id="channel-1",
+    user_id=ANN,
+    generation=1,
+    state="opening",
+    opened_at=1000.0,
+    expires=2000.5,
+)
 
 
 async def prune_nothing_but(store: Store, **limits: float) -> None:
@@ -123,6 +132,7 @@ async def what_was_saved_is_there_after_a_crash(world: StoreWorld) -> None:
     assert await store.save_grant(ANN, GRANT, replaces=None)
     await store.journal_begin(ENTRY)
     await store.save_document(DOCUMENT)
+    assert await store.add_channel(CHANNEL, replaces=None)
     store = await world.open()
     assert await store.load_session(SESSION.id) == SESSION
     assert await store.take_state(STATE.state) == STATE
@@ -130,6 +140,7 @@ async def what_was_saved_is_there_after_a_crash(world: StoreWorld) -> None:
     assert await store.load_grant(ANN) == GRANT
     assert await store.journal_find(KEY) == ENTRY
     assert await store.load_document(DOCUMENT.file_id) == DOCUMENT
+    assert await store.load_channel(CHANNEL.id) == CHANNEL
 
 
 @promise
@@ -144,6 +155,8 @@ async def a_new_store_is_empty(world: StoreWorld) -> None:
     assert await store.orphaned_users(1e12) == []
     assert await store.journal_find(KEY) is None
     assert await store.load_document("file-1") is None
+    assert await store.load_channel(CHANNEL.id) is None
+    assert await store.load_channels(ANN) == []
 
 
 @promise
@@ -174,12 +187,16 @@ async def what_other_keys_sealed_counts_as_absent_and_can_be_replaced(world: Sto
     await store.save_user(USER)
     await store.save_grant(ANN, GRANT, replaces=None)
     await store.save_document(DOCUMENT)
+    await store.add_channel(CHANNEL, replaces=None)
     store = await world.open(keys=OTHER_KEYS)
     assert await store.take_state(STATE.state) is None
     assert await store.load_user(ANN) is None
     assert await store.load_grant(ANN) is None
     assert await store.load_document(DOCUMENT.file_id) is None
     assert await store.sessions_of_user(ANN) == []
+    assert await store.load_channel(CHANNEL.id) is None
+    assert await store.load_channels(ANN) == []
+    assert await store.add_channel(replace(CHANNEL, id="channel-2"), replaces=None)
     # And its owner can sign in anew: no row that nobody can read stands in the way.
     assert await store.save_grant(ANN, GRANT, replaces=None)
     assert await store.load_grant(ANN) == GRANT
@@ -348,6 +365,7 @@ async def a_deleted_user_leaves_nothing_but_others(world: StoreWorld) -> None:
         await store.save_user(replace(USER, id=user_id))
         await store.save_grant(user_id, GRANT, replaces=None)
         await store.mark_orphaned(user_id, 50.0)
+        await store.add_channel(replace(CHANNEL, id=f"of {user_id}", user_id=user_id), replaces=None)
     await store.save_document(DOCUMENT)
     await store.delete_user(ANN)
     store = await world.open()
@@ -357,6 +375,8 @@ async def a_deleted_user_leaves_nothing_but_others(world: StoreWorld) -> None:
     assert await store.load_document("file-1") == replace(DOCUMENT, proofs={BOB: DOCUMENT.proofs[BOB]})
     assert await store.load_user(BOB) == replace(USER, id=BOB)
     assert await store.load_grant(BOB) == GRANT
+    assert await store.load_channels(ANN) == []
+    assert [record.id for record in await store.load_channels(BOB)] == [f"of {BOB}"]
 
 
 @promise
@@ -492,6 +512,52 @@ async def one_users_proofs_are_dropped_everywhere(world: StoreWorld) -> None:
     only_bob = {BOB: DOCUMENT.proofs[BOB]}
     assert await store.load_document("file-1") == replace(DOCUMENT, proofs=only_bob)
     assert await store.load_document("file-2") == replace(second, proofs=only_bob)
+
+
+# -- push channels
+
+
+@promise
+async def a_channel_is_replaced_only_by_who_knows_it(world: StoreWorld) -> None:
+    store = await world.open()
+    second = replace(CHANNEL, id="channel-2", generation=2)
+    third = replace(CHANNEL, id="channel-3", generation=3)
+    assert not await store.add_channel(second, replaces="channel-1")
+    assert await store.add_channel(CHANNEL, replaces=None)
+    # Two nodes that renew at once: whoever comes second reads again.
+    assert not await store.add_channel(replace(CHANNEL, id="other"), replaces=None)
+    assert await store.add_channel(second, replaces="channel-1")
+    assert not await store.add_channel(replace(second, id="other"), replaces="channel-1")
+    store = await world.open()
+    assert await store.load_channel("other") is None
+    assert await store.load_channels(ANN) == [second, CHANNEL]
+    assert await store.add_channel(third, replaces="channel-2")
+    # Another user's are nobody else's business.
+    of_bob = replace(CHANNEL, id="of bob", user_id=BOB)
+    assert await store.add_channel(of_bob, replaces=None)
+    assert await store.load_channels(ANN) == [third, second, CHANNEL]
+    # One that never came to be leaves its place to the one before.
+    await store.delete_channel("channel-3")
+    await store.delete_channel("channel-3")
+    assert await store.add_channel(third, replaces="channel-2")
+    assert await store.load_channels(BOB) == [of_bob]
+
+
+@promise
+async def what_became_of_a_channel_is_kept(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.add_channel(CHANNEL, replaces=None)
+    open_now = replace(CHANNEL, state="live", resource_id="what Google calls it", expires=5000.0, heard=True)
+    await store.save_channel(open_now)
+    await store.save_channel(replace(open_now, id="channel-9"))  # none that was never added
+    store = await world.open()
+    assert await store.load_channel(CHANNEL.id) == open_now
+    assert await store.load_channels(ANN) == [open_now]
+    assert await store.load_channel("channel-9") is None
+    await prune_nothing_but(store, now=4999.0)  # it lives as long as Google says, not as was asked
+    assert await store.load_channel(CHANNEL.id) == open_now
+    await prune_nothing_but(store, now=5001.0)
+    assert await store.load_channel(CHANNEL.id) is None
 
 
 # -- housekeeping

@@ -22,6 +22,7 @@ WITHOUT_DEFAULT = {
     "google.client_id",
     "google.client_secret_file",
     "google.scopes",
+    "push.url",
 }
 
 _SETTING = re.compile(r"^#([a-z_]+ = )", re.MULTILINE)

@@ -25,15 +25,17 @@ ROWS = (
     ("calls", "connection journal"),
     (
         "Google",
-        "google google.budget google.cache google.drive google.drive_check google.drive_path"
+        "google google.budget google.cache google.channel google.channel_calls google.channel_pace"
+        " google.channel_person google.channels google.drive google.drive_check google.drive_path"
         " google.drive_request google.feed google.fields google.gate google.grant google.http google.line"
-        " google.look google.oauth google.pauses google.refusals google.slowing google.table",
+        " google.look google.notifications google.oauth google.pauses google.refusals google.slowing"
+        " google.table",
     ),
     (
         "store",
-        "backend backend.sqlite backend.sqlite_database backend.sqlite_documents backend.sqlite_journal"
-        " backend.sqlite_runner backend.sqlite_schema backend.sqlite_sealing backend.sqlite_sessions"
-        " backend.sqlite_tables backend.sqlite_users",
+        "backend backend.sqlite backend.sqlite_channels backend.sqlite_database backend.sqlite_documents"
+        " backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema backend.sqlite_sealing"
+        " backend.sqlite_sessions backend.sqlite_tables backend.sqlite_users",
     ),
     (
         "hub",

@@ -24,6 +24,7 @@ from docsession.errors import ConfigError, Unavailable
 from docsession.keys import Keys, Sealer
 from tests.contract.store import (
     ANN,
+    CHANNEL,
     DOCUMENT,
     ENTRY,
     GRANT,
@@ -138,10 +139,11 @@ class OpeningTests(FileTest):
         self.now(store.save_grant(ANN, GRANT, replaces=None))
         self.now(store.journal_begin(replace(ENTRY, outcome=b"the outcome")))
         self.now(store.save_document(DOCUMENT))
+        self.now(store.add_channel(replace(CHANNEL, resource_id="google's own"), replaces=None))
         saved = b"".join(file.read_bytes() for file in self.path.parent.iterdir())
         self.assertIn(DOCUMENT.file_id.encode(), saved)
         for secret in (
-            *(SESSION.id, STATE.state, STATE.verifier, STATE.nonce, USER.email, USER.picture),
+            *("google's own", SESSION.id, STATE.state, STATE.verifier, STATE.nonce, USER.email, USER.picture),
             *(
                 GRANT.access_token,
                 GRANT.refresh_token or "",
@@ -254,7 +256,7 @@ class OpeningTests(FileTest):
 
 
 class UpgradeTests(FileTest):
-    """Later schemas, made up: the first has no successor yet."""
+    """From each schema to the next, and to later ones, which are made up."""
 
     SECOND = "ALTER TABLE users ADD COLUMN nickname TEXT;\nUPDATE users SET nickname = 'x';"
 
@@ -277,6 +279,17 @@ class UpgradeTests(FileTest):
         # The copy is a whole store of the schema before.
         backup.rename(self.path)
         self.assertEqual(self.now(self.opened().load_user(ANN)), USER)
+
+    def test_from_the_first(self) -> None:
+        """A store of schema 1 keeps what it has, and takes channels."""
+        self.path.unlink()
+        prepare(self.path, STAMP, now=5.0, scripts=SCRIPTS[:1])
+        self.sql("INSERT INTO retired VALUES (x'00', 1e12)")
+        store = self.opened()
+        self.assertTrue(self.now(store.add_channel(CHANNEL, replaces=None)))
+        self.assertEqual(self.now(store.load_channels(ANN)), [CHANNEL])
+        self.assertEqual(self.sql("SELECT version FROM version", "SELECT hash FROM retired")[1], [(b"\0",)])
+        self.assertTrue(self.path.with_name("store.db.schema-1").exists())
 
     def test_new_ones_are_made_by_all_scripts(self) -> None:
         self.path.unlink()

@@ -1,0 +1,159 @@
+"""One user's push channels: what is wanted, what there is, and what follows from the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from docsession.google.channel import Channel, Event, State
+from docsession.google.drive import Account
+from docsession.model import ChannelRecord
+
+__all__ = ["GRACE", "Person"]
+
+# Nobody watches any more: a page that is loaded anew comes back within this.
+GRACE = 60.0
+# However short Google makes a life, no user has more than one channel opened in a minute.
+_SHORTEST = 60.0
+_FIRST_WAIT, _LONGEST_WAIT = 30.0, 3600.0
+# Channels that are over are remembered to ignore what still comes; the store knows the rest.
+_MOST_BURIED = 16
+_NEVER = float("inf")
+
+
+class Person:
+    """A user who wants a channel here, or whose last one is being stopped. Does no I/O.
+
+    ``turn`` is when a channel may be opened as far as others are concerned; ``told`` what was last
+    said of whether Google tells us; ``waiting`` those who wait for the user's leaving to be through.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.wanted = True
+        self.unwanted_at: float | None = None
+        self.taken_up = False
+        self.channels: list[Channel] = []  # the newest first
+        self.work: Deferred[None] | None = None
+        self.turn: float | None = None
+        self.not_before = 0.0
+        self.told = False
+        self.out_of_time: IDelayedCall | None = None
+        self.waiting: list[Deferred[None]] = []
+        self._renew_at: float | None = None
+        self._failures = 0
+
+    def of(self, *states: State) -> list[Channel]:
+        return [channel for channel in self.channels if channel.state in states]
+
+    # -- what is asked for
+
+    def want(self, account: Account, *, anew: bool) -> None:
+        if anew or account is not self.account:
+            self._failures, self.not_before = 0, 0.0
+        self.account = account
+        self.wanted, self.unwanted_at = True, None
+        self.let_go()
+
+    def unwant(self, now: float) -> bool:
+        """Whether it is news."""
+        if not self.wanted or self.unwanted_at is not None:
+            return False
+        self.unwanted_at = now + GRACE
+        return True
+
+    def let_go(self) -> None:
+        """Whoever waits for the end of this waits no longer."""
+        if self.out_of_time is not None and self.out_of_time.active():
+            self.out_of_time.cancel()
+        self.out_of_time = None
+        while self.waiting:
+            self.waiting.pop().callback(None)
+
+    # -- what there is
+
+    def tells(self, now: float) -> bool:
+        """Whether Google tells us of this user's changes."""
+        return any(channel.tells(now) for channel in self.channels)
+
+    def next_record(self, channel_id: str, now: float, life: float) -> tuple[ChannelRecord, str | None]:
+        """A new channel, not opened yet, and the id of the one that it replaces."""
+        newest = self.channels[0].record if self.channels else None
+        record = ChannelRecord(
+            id=channel_id,
+            user_id=self.account.id,
+            generation=1 if newest is None else newest.generation + 1,
+            state=State.OPENING.value,
+            opened_at=now,
+            expires=now + life,
+        )
+        return record, None if newest is None else newest.id
+
+    def opened(self, now: float) -> bool:
+        """One was opened just now; whether it renews another."""
+        self._failures = 0
+        self.turn = None
+        self.not_before = now + _SHORTEST
+        return len(self.of(State.LIVE)) > 1
+
+    def goes_by(self, channel: Channel, part: float) -> None:
+        """By this one from now on, until that part of its life; the others are to be stopped."""
+        for other in self.of(State.LIVE):
+            if other is not channel:
+                other.happened(Event.UNWANTED)
+        begun = channel.record.opened_at
+        self._renew_at = begun + (channel.record.expires - begun) * part
+
+    def refused(self, now: float, least: float, jitter: float) -> None:
+        """Google did not open one; ``jitter`` is in [0, 1)."""
+        ceiling = min(_LONGEST_WAIT, _FIRST_WAIT * 2**self._failures)
+        self._failures = min(self._failures + 1, 20)
+        self.not_before = now + max(least, ceiling * (1 + jitter) / 2)
+
+    # -- what follows from the time
+
+    def opening_due(self) -> float:
+        """When a channel is needed that is not there; may be past."""
+        if not self.wanted or self.of(State.OPENING):
+            return _NEVER
+        if self.of(State.LIVE) and self._renew_at is not None:
+            return max(self.not_before, self._renew_at)
+        return self.not_before
+
+    def look_at_the_clock(self, now: float) -> Iterator[Channel]:
+        """What follows from nothing but time. Yields the channels to be forgotten."""
+        if self.unwanted_at is not None and now >= self.unwanted_at:
+            self.wanted, self.unwanted_at = False, None
+        for channel in list(self.channels):
+            if channel.expired(now):
+                channel.happened(Event.EXPIRED)
+                yield channel
+            elif channel.doubtful_since(now):
+                channel.happened(Event.UNANSWERED)
+            if not self.wanted:
+                channel.happened(Event.UNWANTED)
+        yield from [channel for channel in self.of(State.BURIED)[_MOST_BURIED:] if channel.saved]
+
+    def silent(self, now: float) -> bool:
+        """Whether a channel is open through which nothing comes."""
+        return any(channel.doubtful_since(now) for channel in self.of(State.LIVE))
+
+    def times(self, now: float) -> Iterator[float]:
+        """When it has to be looked at again, but for openings and what is not saved."""
+        for channel in self.channels:
+            yield channel.record.expires
+            if channel.state is State.LEAVING:
+                yield channel.stop_at
+            elif not self.wanted and channel.state in (State.OPENING, State.LIVE):
+                yield now
+            elif channel.doubtful_from is not None and not channel.doubtful_since(now):
+                yield channel.doubtful_from
+        if self.unwanted_at is not None:
+            yield self.unwanted_at
+
+    @property
+    def through(self) -> bool:
+        """Not wanted, and nothing left to be done."""
+        return not self.wanted and not self.of(State.OPENING, State.LIVE, State.LEAVING)
