@@ -152,6 +152,7 @@ class Stack:
         self.clock.advance(START)
         self.sandbox = Sandbox(self.clock, base_url=SANDBOX, world=world, rng=rng or random.Random(seed))
         self.agent = RequestTraversalAgent(self.sandbox.resource())
+        self.posts = self.agent  # until there is a server
         self.config: Config = sandboxed(parse(toml), SANDBOX)
         self.keys: Keys = load_keys(self.directory, configured=None)
         self.start_server()
@@ -172,6 +173,9 @@ class Stack:
             health=self._health,
             body_producer=Body,
         )
+        # What the sandbox posts about push channels arrives at the server's own routes.
+        self.posts = RequestTraversalAgent(self.assembly.pages.resource())
+        self.sandbox.channels.agent = self.posts
         self.assembly.economy.startService()
         self.assembly.documents.schedule.startService()
         self.assembly.directory.startService()
@@ -205,6 +209,7 @@ class Stack:
         """Let requests to the sandbox and their answers go through, at this moment."""
         for _ in range(40):
             self.agent.flush()
+            self.posts.flush()
 
     def advance(self, seconds: float, step: float = 0.5) -> None:
         """Let time pass, in steps."""

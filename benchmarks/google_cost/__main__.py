@@ -19,6 +19,8 @@ from benchmarks.google_cost.ours import Ours
 from benchmarks.google_cost.report import bounds, rst_table, text_table
 from benchmarks.google_cost.shape import CASES, Day, Shape
 
+OURS = ("docsession", "docsession with push")
+PUSH = '[push]\nurl = "http://127.0.0.1:8765"\n'
 # A stationary strategy is measured for about so many calls, and scaled to an hour.
 _CALLS = 40_000
 _MOST_SECONDS = 1200.0
@@ -36,7 +38,7 @@ def cost(shape: Shape, seed: int, *, strategies: list[str], seconds: float) -> d
     for name in STRATEGIES:
         if name in strategies:
             found[name] = Blind(day, name, rng_of(seed, name)).run(min(seconds, _blind_window(day, name)))
-    for name, toml in (("docsession", ""),):
+    for name, toml in zip(OURS, ("", PUSH), strict=True):
         if name in strategies:
             ours = Ours(day, rng_of(seed, name), toml)
             found[name] = ours.run(seconds, warm_up=60)
@@ -88,8 +90,6 @@ def main(arguments: list[str]) -> int:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0 if all(good for _, _, good in reached) else 1
 
-
-OURS = ("docsession", "docsession with push")
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
