@@ -10,7 +10,6 @@ import random
 import secrets as entropy
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent, IBodyProducer
@@ -39,7 +38,6 @@ from docsession.model import Grant, Identity, User
 from docsession.sessions import UserSession
 from docsession.signin import SignIn
 from docsession.telemetry import Metrics
-from docsession.troubles import WORST_FIRST
 from docsession.web.answers import Proxies
 from docsession.web.content import Content
 from docsession.web.cookies import SessionCookie
@@ -125,12 +123,20 @@ def assemble(
         seconds=polling.cache,
         most_bytes=limits.cached_bytes,
         most_bytes_per_user=limits.cached_bytes_per_user,
+        serve_stale=google.serve_stale,
     )
 
     # -- sessions and documents
     store.listen(economy.troubles.store)
     documents = Documents(
-        store, clock, rng, polling, economy.allowance, on_moved=cache.drop_file, observer=metrics
+        store,
+        clock,
+        rng,
+        polling,
+        economy.allowance,
+        on_moved=cache.drop_file,
+        elsewhere=lambda user_id: hinted_elsewhere(user_id),
+        observer=metrics,
     )
 
     # -- push
@@ -183,7 +189,10 @@ def assemble(
             documents=documents,
             channels=channels,
             clock=clock,
-            feed_every=polling.feed,
+            rng=rng,
+            polling=polling,
+            allowance=economy.allowance,
+            on_sweep=metrics.swept,
             new_id=new_id,
         )
 
@@ -201,9 +210,16 @@ def assemble(
 
     def touch_listings(via: str, document: Document) -> None:
         for user in directory.live_users():
-            user.listings.touched(document.id)
+            # Only those that show it: whose listing it could come to, their own feed says.
+            user.listings.touched({document.id: None})
 
     documents.listen(touch_listings)
+
+    def hinted_elsewhere(user_id: str) -> None:
+        user = directory.live_user(user_id)
+        if user is not None:
+            user.listings.hinted()
+
     sign_in = SignIn(
         store,
         oauth,
@@ -292,7 +308,7 @@ def assemble(
     metrics.watch("user_sessions", "User sessions live here.", lambda: directory.users)
     metrics.watch("documents", "Documents watched here.", lambda: len(documents))
     metrics.watch("channels", "Users whose changes Google tells us of.", lambda: len(channels))
-    _watch_economy(metrics, economy)
+    economy.measure(metrics)
     metrics.watch("cached_bytes", "Answers kept, in bytes of JSON.", lambda: cache.size)
     metrics.watch("writes_running", "Writes under way.", lambda: len(journal))
     return Assembly(
@@ -308,29 +324,4 @@ def assemble(
         pages=pages,
         cookie=cookie,
         metrics=metrics,
-    )
-
-
-def _watch_economy(metrics: Metrics, economy: Economy) -> None:
-    gate, budget, demand = economy.gate, economy.budget, economy.demand
-    metrics.watch("google_in_flight", "Requests to Google under way.", lambda: gate.in_flight)
-    metrics.watch("google_waiting", "Persons' requests waiting for their turn.", lambda: gate.waiting[0])
-    metrics.watch("google_polls_waiting", "Polls waiting for their turn.", lambda: gate.waiting[1])
-    metrics.watch(
-        "google_spent_last_minute",
-        "Spent in the last minute, in what the quota counts.",
-        lambda: budget.state()["spent_last_minute"],
-    )
-    metrics.watch(
-        "google_spent_today",
-        "Spent since midnight in California by this process.",
-        lambda: budget.state()["spent_today"],
-    )
-    metrics.watch("poll_stretch", "By how much polling intervals are longer.", lambda: demand.stretch)
-    metrics.watch("poll_demand", "What all polls would cost a second, unstretched.", lambda: demand.planned)
-    metrics.watch_each(
-        "troubles",
-        "Whom a trouble concerns just now: users, or 1 for everybody.",
-        "reason",
-        {reason: partial(economy.troubles.counts, reason) for reason in WORST_FIRST},
     )

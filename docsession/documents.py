@@ -39,6 +39,7 @@ class Documents:
         allowance: Allowance,
         *,
         on_moved: Callable[[str], None],
+        elsewhere: Callable[[str], None] = lambda user_id: None,
         observer: HubObserver | None = None,
     ) -> None:
         self._clock = clock
@@ -55,6 +56,7 @@ class Documents:
             keeping=self._keeping,
             let_go=self._let_go,
             on_moved=on_moved,
+            elsewhere=elsewhere,
             observer=observer or Unobserved(),
         )
         self._looks = self._learning.looks
@@ -143,6 +145,15 @@ class Documents:
     def hinted(self, user_id: str) -> None:
         """Google pushed: something of this user's changed."""
         self._learning.hints.hint(user_id)
+
+    def all_touched(self, user_id: str) -> None:
+        """Something may have happened to any document that this user watches."""
+        for document in self._learning.watched_by(user_id):
+            self._looks.file_due(document)
+
+    def user_left(self, user_id: str) -> None:
+        """Nobody is here any more who could be told."""
+        self._learning.hints.forget(user_id)
 
     def channel_changed(self, user_id: str) -> None:
         """Google tells us of this user's changes from now on, or no longer does."""

@@ -153,7 +153,7 @@ class DriveCalls:
         else:
             documents.touched(file_id)
         if self.listings is not None and family in ("files", "drives", "permissions"):
-            self.listings.touched(None)
+            self.listings.all_touched(at_once=True)
 
     def _learn_file(
         self, request: DriveRequest, verb: str, answer: Mapping[str, Any], as_of: float, tab: Tab | None

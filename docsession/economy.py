@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -16,7 +17,8 @@ from docsession.google.gate import Gate
 from docsession.google.pauses import Pauses
 from docsession.google.refusals import CHANNELS
 from docsession.google.slowing import Slowing
-from docsession.troubles import Listener, Troubles
+from docsession.telemetry import Metrics
+from docsession.troubles import WORST_FIRST, Listener, Troubles
 
 __all__ = ["Economy"]
 
@@ -75,3 +77,30 @@ class Economy(Service):
             "budget": self.budget.state(),
             "degraded": sorted(self.troubles.of(user_id)),
         }
+
+    def measure(self, metrics: Metrics) -> None:
+        """Show the operator where it stands."""
+        gate, budget, demand = self.gate, self.budget, self.demand
+        metrics.watch("google_in_flight", "Requests to Google under way.", lambda: gate.in_flight)
+        metrics.watch("google_waiting", "Persons' requests waiting for their turn.", lambda: gate.waiting[0])
+        metrics.watch("google_polls_waiting", "Polls waiting for their turn.", lambda: gate.waiting[1])
+        metrics.watch(
+            "google_spent_last_minute",
+            "Spent in the last minute, in what the quota counts.",
+            lambda: budget.state()["spent_last_minute"],
+        )
+        metrics.watch(
+            "google_spent_today",
+            "Spent since midnight in California by this process.",
+            lambda: budget.state()["spent_today"],
+        )
+        metrics.watch("poll_stretch", "By how much polling intervals are longer.", lambda: demand.stretch)
+        metrics.watch(
+            "poll_demand", "What all polls would cost a second, unstretched.", lambda: demand.planned
+        )
+        metrics.watch_each(
+            "troubles",
+            "Whom a trouble concerns just now: users, or 1 for everybody.",
+            "reason",
+            {reason: partial(self.troubles.counts, reason) for reason in WORST_FIRST},
+        )

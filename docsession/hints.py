@@ -55,7 +55,8 @@ class _Past:
 
 
 class Hints:
-    """Searches under way, by user. ``on_hint`` hears what became of each hint."""
+    """Searches under way, by user. ``on_hint`` hears what became of each hint, ``elsewhere`` whose was
+    about no document that they watch."""
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class Hints:
         look: Callable[[Document], None],
         has_channel: Callable[[str], bool],
         stretch: Callable[[], float],
+        elsewhere: Callable[[str], None] = lambda user_id: None,
         on_hint: Callable[[str], None] = lambda outcome: None,
     ) -> None:
         self._clock = clock
@@ -72,6 +74,7 @@ class Hints:
         self._look = look
         self._has_channel = has_channel
         self._stretch = stretch
+        self._elsewhere = elsewhere
         self._on_hint = on_hint
         self._searches: dict[str, _Search] = {}
         self._past: dict[str, _Past] = {}
@@ -90,7 +93,9 @@ class Hints:
             else:
                 search.since = now
             self._on_hint("merged")
-        elif any(now - document.bumped_at <= EXPLAINS for document in self._watched_by(user_id)):
+        elif not (watched := list(self._watched_by(user_id))):
+            self._not_here(user_id)
+        elif any(now - document.bumped_at <= EXPLAINS for document in watched):
             past.gap = 0.0
             self._on_hint("explained")
         else:
@@ -181,9 +186,14 @@ class Hints:
         past = self._past[user_id]
         past.searched_at = now
         past.gap = min(_MOST_GAP, max(_FIRST_GAP, past.gap * 2))
-        self._on_hint("not_found")
+        self._not_here(user_id)
         if search.again:
             self._search(user_id, past, now)
+
+    def _not_here(self, user_id: str) -> None:
+        """It was about no document that this user watches."""
+        self._on_hint("not_found")
+        self._elsewhere(user_id)
 
     def _was_announced(self, document: Document, when: float) -> bool:
         hints = [self._past[user].last for user in document.watchers if user in self._past]

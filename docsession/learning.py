@@ -45,6 +45,7 @@ class Learning:
         keeping: Keeping,
         let_go: Callable[[Document], None],
         on_moved: Callable[[str], None],
+        elsewhere: Callable[[str], None],
         observer: HubObserver,
     ) -> None:
         self._clock = clock
@@ -79,6 +80,7 @@ class Learning:
             look=partial(self.looks.now, why=HINT),
             has_channel=allowance.has_channel,
             stretch=lambda: allowance.demand.stretch,
+            elsewhere=elsewhere,
             on_hint=self._observer.hinted,
         )
 

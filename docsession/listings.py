@@ -1,33 +1,42 @@
 """A user's live listings: kept true by the feed, by peers' writes and by what looks find.
 
-The feed is swept by a LoopingCall of the user's own, only while a listing is watched.
+The feed is swept only while a listing is watched, when it is due: a LoopingCall of the user's own,
+whose interval never moves, sees to that. A listing is run again only for what could belong to it,
+and not more often than a gap allows, but at once for what its own user wrote.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Hashable
+import random
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
-import msgspec
 from twisted.application.service import Service
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from docsession import rpc
+from docsession.config import Polling
+from docsession.demand import Allowance
 from docsession.document import Tab
 from docsession.errors import DocsessionError
 from docsession.google.cache import Cached
 from docsession.google.drive_request import DriveRequest
-from docsession.google.feed import Feed
-from docsession.tasks import Background
+from docsession.google.feed import Feed, Sweep
+from docsession.google.table import COSTS
+from docsession.listing import Listing
+from docsession.tasks import Background, sleep
 from docsession.times import rfc3339
 
 __all__ = ["Listings"]
 
-# Corpora that a user's own change log does not cover.
-_ELSEWHERE = frozenset({"drive", "allDrives", "domain"})
+# So often it is seen whether a sweep is due.
+TICK = 5.0
+# So many files of one sweep are handed on at a time; others get their turn in between.
+_SLICE = 500
+
+Files = Mapping[str, Mapping[str, Any] | None]
 
 
 class Read(Protocol):
@@ -36,63 +45,52 @@ class Read(Protocol):
     async def __call__(self, request: DriveRequest, *, poll: bool) -> Cached: ...
 
 
-class _Listing:
-    __slots__ = ("again", "as_of", "digest", "files", "id", "request", "running", "stale", "tabs")
-
-    def __init__(self, listing_id: str, request: DriveRequest) -> None:
-        self.id = listing_id
-        self.request = request
-        self.as_of = 0.0
-        self.digest = ""
-        self.files: frozenset[str] = frozenset()
-        self.tabs: dict[Tab, str] = {}
-        self.running = False
-        self.again = False
-        # A run failed: what made it necessary is still unseen.
-        self.stale = False
-
-    @property
-    def elsewhere(self) -> bool:
-        """Whether it shows what no change log of the user's tells of."""
-        return "driveId" in self.request.params or self.request.params.get("corpora") in _ELSEWHERE
-
-    def learn(self, cached: Cached) -> bool:
-        """Take in a reading. False where a later one is known already."""
-        if cached.as_of < self.as_of:
-            return False
-        self.as_of = cached.as_of
-        self.digest = _digest(cached.data)
-        self.files = cached.files
-        self.stale = False
-        return True
-
-
 class Listings(Service):
-    """The listings that one user's tabs watch; tabs with the same params share one."""
+    """The listings that one user's tabs watch; tabs with the same params share one.
+
+    ``on_changed`` hears of each file that the feed names, ``on_lost`` when it may have missed some,
+    ``on_sweep`` of each sweep's outcome (``ok``, ``failed``, ``lost``).
+    """
 
     _log = Logger()
 
     def __init__(
         self,
+        user_id: str,
         feed: Feed,
         clock: IReactorTime,
+        rng: random.Random,
+        polling: Polling,
+        allowance: Allowance,
         *,
-        every: float,
         read: Read,
         on_changed: Callable[[str], None],
+        on_lost: Callable[[], None],
         new_id: Callable[[], str],
+        on_sweep: Callable[[str], None] = lambda outcome: None,
     ) -> None:
+        self._user_id = user_id
         self._feed = feed
         self._clock = clock
-        self._every = every
+        self._rng = rng
+        self._polling = polling
+        self._allowance = allowance
+        self._demand = allowance.demand
         self._read = read
         self._on_changed = on_changed
+        self._on_lost = on_lost
         self._new_id = new_id
-        self._listings: dict[Hashable, _Listing] = {}
+        self._on_sweep = on_sweep
+        self._listings: dict[Hashable, Listing] = {}
         self._loop = LoopingCall(self._tick)
         self._loop.clock = clock
         self._work = Background(self._log)
-        self._sweeping = False
+        self._sweeping = self._sweep_again = False
+        self._swept_at = float("-inf")
+        self._due = 0.0
+        # When those are run again that the feed knows nothing of.
+        self._elsewhere_due = 0.0
+        self._hinted: IDelayedCall | None = None
         self._starting = 0
 
     def __len__(self) -> int:
@@ -106,20 +104,23 @@ class Listings(Service):
             await self._feed.begin()
             listing, cached = await self._first(request)
             listing.tabs[tab] = listing.digest
-            self._tell(listing, cached)
+            listing.tell(cached)
             if self.running and not self._loop.running:
-                self._loop.start(self._every, now=False)
+                self._swept_at = self._clock.seconds()
+                self._due, self._elsewhere_due = self._next(self._interval()), self._next(self._polling.feed)
+                self._loop.start(TICK, now=False)
+            self._plan()
         finally:
             self._starting -= 1
             self._rest()
         return {"listing": listing.id, "data": rpc.raw(cached.data), "as_of": rfc3339(cached.as_of)}
 
-    async def _first(self, request: DriveRequest) -> tuple[_Listing, Cached]:
+    async def _first(self, request: DriveRequest) -> tuple[Listing, Cached]:
         while True:
             cached = await self._read(request, poll=False)
             listing = self._listings.get(request.key())
             if listing is None:
-                listing = self._listings[request.key()] = _Listing(self._new_id(), request)
+                listing = self._listings[request.key()] = Listing(self._new_id(), request)
             if listing.learn(cached):
                 return listing, cached
             # Another run was begun later and came first: what it saw is not kept here.
@@ -130,6 +131,7 @@ class Listings(Service):
             if listing.id == listing_id:
                 listing.tabs.pop(tab, None)
                 if not listing.tabs:
+                    listing.rest()
                     del self._listings[key]
         self._rest()
 
@@ -143,92 +145,151 @@ class Listings(Service):
         """How many listings this tab watches."""
         return sum(tab in listing.tabs for listing in self._listings.values())
 
-    def touched(self, file_id: str | None) -> None:
-        """Run again those that hold this file; all of them for None."""
+    # -- what makes them run again
+
+    def touched(self, files: Files) -> None:
+        """Something happened to these; None for one that is out of sight."""
         for listing in self._listings.values():
-            # Without ids in the answer nobody can tell which files it holds.
-            if file_id is None or file_id in listing.files or not listing.files:
+            if any(listing.could_hold(file_id, file) for file_id, file in files.items()):
                 self._run(listing)
+
+    def all_touched(self, *, at_once: bool = False) -> None:
+        """Something happened, nobody can tell to what; ``at_once``: the user did it."""
+        for listing in self._listings.values():
+            self._run(listing, at_once=at_once)
+
+    def hinted(self) -> None:
+        """Google pushed, and no watched document explains why: the feed is read soon."""
+        if not self._loop.running or self._hinted is not None:
+            return
+        wait = max(0.0, self._swept_at + self._gap() - self._clock.seconds())
+        self._hinted = self._clock.callLater(wait, self._sweep_for_hint)
 
     def stopService(self) -> None:
         Service.stopService(self)
+        for listing in self._listings.values():
+            listing.rest()
         self._listings.clear()
         self._rest()
         self._work.cancel()
 
-    # -- inside
+    # -- inside: the feed
 
     def _rest(self) -> None:
         """Stop sweeping if nobody watches or is about to."""
         if self._listings or self._starting:
+            self._plan()
             return
         if self._loop.running:
             self._loop.stop()
+        if self._hinted is not None and self._hinted.active():
+            self._hinted.cancel()
+        self._hinted = None
+        self._demand.drop(("feed", self._user_id))
         self._feed.end()
 
+    def _plan(self) -> None:
+        """What sweeping costs, and running those that the feed knows nothing of."""
+        if self._listings:
+            elsewhere = sum(listing.elsewhere for listing in self._listings.values())
+            cost = self._allowance.cost(COSTS["list"])
+            per_feed = cost * (self._polling.feed / self._interval() + elsewhere)
+            self._demand.plan(("feed", self._user_id), per_feed, self._polling.feed)
+
+    def _interval(self) -> float:
+        has_channel = self._allowance.has_channel(self._user_id)
+        return self._polling.feed_with_push if has_channel else self._polling.feed
+
+    def _next(self, interval: float) -> float:
+        jitter = self._polling.jitter
+        interval *= self._demand.stretch * self._rng.uniform(1 - jitter, 1 + jitter)
+        return self._clock.seconds() + interval
+
+    def _gap(self) -> float:
+        return self._polling.listing_gap * self._demand.stretch
+
     def _tick(self) -> None:
-        for listing in self._listings.values():
-            if listing.elsewhere or listing.stale:
-                self._run(listing)
+        now = self._clock.seconds()
+        if now >= self._elsewhere_due:
+            self._elsewhere_due = self._next(self._polling.feed)
+            for listing in self._listings.values():
+                if listing.elsewhere or listing.stale:
+                    self._run(listing)
+        # A channel that ended leaves a due time that is far too late.
+        if now >= min(self._due, self._swept_at + 2 * self._interval() * self._demand.stretch):
+            self._begin_sweep()
+
+    def _sweep_for_hint(self) -> None:
+        self._hinted = None
+        if self._sweeping:
+            self._sweep_again = True  # it began before whatever the hint was about
+        elif self._loop.running:
+            self._begin_sweep()
+
+    def _begin_sweep(self) -> None:
+        self._due = self._next(self._interval())
+        self._plan()
         if not self._sweeping:
+            self._swept_at = self._clock.seconds()
             self._work.spawn(self._sweep())
 
     async def _sweep(self) -> None:
         self._sweeping = True
         try:
             sweep = await self._feed.sweep()
+            await self._act_on(sweep)
         except DocsessionError as error:
             # The token has not moved; the next sweep sees what this one would have.
             self._log.debug("a sweep failed: {reason}", reason=error.name)
-            return
+            self._on_sweep("failed")
         finally:
             self._sweeping = False
-        for file_id in sweep.files:
-            self._on_changed(file_id)
-        if sweep.files or sweep.lost:
-            self.touched(None)
+        if self._sweep_again:
+            self._sweep_again = False
+            self.hinted()
 
-    def _run(self, listing: _Listing) -> None:
+    async def _act_on(self, sweep: Sweep) -> None:
+        for number, file_id in enumerate(sweep.files, start=1):
+            self._on_changed(file_id)
+            if number % _SLICE == 0:
+                await sleep(self._clock, 0)
+        if sweep.lost:
+            self._on_lost()
+            self.all_touched()
+        elif sweep.files:
+            self.touched(sweep.files)
+        self._feed.done(sweep)
+        self._on_sweep("lost" if sweep.lost else "ok")
+
+    # -- inside: runs
+
+    def _run(self, listing: Listing, *, at_once: bool = False) -> None:
         # One run at a time; what comes while it runs makes one more.
         if listing.running:
-            listing.again = True
-        else:
-            listing.running = True
-            self._work.spawn(self._run_again(listing))
+            listing.again, listing.again_at_once = True, listing.again_at_once or at_once
+            return
+        wait = 0.0 if at_once else listing.begun + self._gap() - self._clock.seconds()
+        if wait > 0:
+            if listing.timer is None or not listing.timer.active():
+                listing.timer = self._clock.callLater(wait, self._run, listing)
+            return
+        listing.rest()
+        listing.running = True
+        self._work.spawn(self._run_once(listing))
 
-    async def _run_again(self, listing: _Listing) -> None:
+    async def _run_once(self, listing: Listing) -> None:
+        listing.again = listing.again_at_once = False
+        listing.begun = self._clock.seconds()
+        if not listing.elsewhere:
+            self._demand.unplanned(self._allowance.cost(COSTS["list"]))
         try:
-            listing.again = True
-            while listing.again and listing.tabs:
-                listing.again = False
-                cached = await self._read(listing.request, poll=True)
-                if listing.learn(cached):
-                    self._tell(listing, cached)
+            cached = await self._read(listing.request, poll=True)
+            if listing.learn(cached):
+                listing.tell(cached)
         except DocsessionError as error:
             self._log.debug("a listing could not be read: {reason}", reason=error.name)
             listing.stale = True
         finally:
             listing.running = False
-
-    def _tell(self, listing: _Listing, cached: Cached) -> None:
-        event: bytes | None = None
-        for tab, told in list(listing.tabs.items()):
-            if told != listing.digest:
-                listing.tabs[tab] = listing.digest
-                if event is None:
-                    event = rpc.notification(
-                        "listing.changed",
-                        {
-                            "listing": listing.id,
-                            "data": rpc.raw(cached.data),
-                            "as_of": rfc3339(cached.as_of),
-                        },
-                    )
-                tab.send_event(event)
-
-
-def _digest(data: bytes) -> str:
-    """Equal for two answers that show the same. Google writes a page token anew each time."""
-    answer = msgspec.json.decode(data)
-    answer.pop("nextPageToken", None)
-    return hashlib.blake2b(msgspec.json.encode(answer, order="deterministic"), digest_size=16).hexdigest()
+        if listing.again and listing.tabs:
+            self._run(listing, at_once=listing.again_at_once)

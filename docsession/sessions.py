@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable
 
 from twisted.application.service import MultiService
@@ -9,7 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from docsession.config import Polling
 from docsession.connection import Connection
+from docsession.demand import Allowance
 from docsession.documents import Documents
 from docsession.drive_calls import DriveCalls
 from docsession.google.cache import Cache
@@ -67,7 +70,10 @@ class UserSession(MultiService):
         documents: Documents,
         channels: Channels,
         clock: IReactorTime,
-        feed_every: float,
+        rng: random.Random,
+        polling: Polling,
+        allowance: Allowance,
+        on_sweep: Callable[[str], None],
         new_id: Callable[[], str],
     ) -> None:
         MultiService.__init__(self)
@@ -80,11 +86,16 @@ class UserSession(MultiService):
         self._channels = channels
         self.calls = DriveCalls(self, self, drive=drive, cache=cache, documents=documents, clock=clock)
         self.listings = Listings(
+            user.id,
             Feed(drive, self),
             clock,
-            every=feed_every,
+            rng,
+            polling,
+            allowance,
             read=self.calls.read_fresh,
             on_changed=self._fed,
+            on_lost=self._feed_lost,
+            on_sweep=on_sweep,
             new_id=new_id,
         )
         self.calls.listings = self.listings
@@ -122,6 +133,11 @@ class UserSession(MultiService):
         """See :class:`docsession.document.Viewer`."""
         return await self._looker.comments(self, file_id, since=since, poll=poll)
 
+    def _feed_lost(self) -> None:
+        """It may have missed something."""
+        self._cache.drop_user(self.id)
+        self._documents.all_touched(self.id)
+
     def _fed(self, file_id: str) -> None:
         """The user's change log says something happened to this file."""
         self._cache.drop_listings(self.id)
@@ -130,4 +146,5 @@ class UserSession(MultiService):
     def stopService(self) -> Deferred[None]:
         self._cache.drop_user(self.id)
         self._channels.leave(self.id)
+        self._documents.user_left(self.id)
         return MultiService.stopService(self)  # type: ignore[no-any-return]

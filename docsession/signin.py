@@ -14,12 +14,12 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from docsession.config import origin_of
 from docsession.directory import Directory
 from docsession.errors import DocsessionError, InvalidParams
 from docsession.google.oauth import BadIdToken, Granted, OAuth, OAuthRefused, normal_scopes
 from docsession.interfaces import Store
 from docsession.model import Grant, Identity, SignInState, User
+from docsession.origins import origin_of
 
 __all__ = ["Returned", "SignIn", "return_path"]
 

@@ -20,9 +20,11 @@ from twisted.logger import LogEvent
 from twisted.python import usage
 
 from docsession.checkup import run_and_exit
-from docsession.config import Config, Secrets, check_startable, is_loopback, load, sandboxed
+from docsession.config import Config, Secrets
+from docsession.config_file import check_startable, load, sandboxed
 from docsession.daemon import Daemon, Environment
 from docsession.errors import ConfigError
+from docsession.origins import is_loopback
 from docsession.steady import SteadyTime
 from docsession.telemetry import LogFile, log_observer
 

@@ -196,6 +196,12 @@ class Metrics:
             buckets=(1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 3600),
             registry=self.registry,
         )
+        self._sweeps = Counter(
+            "docsession_feed_sweeps",
+            "Sweeps of users' change logs, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self._believed = Counter(
             "docsession_older_believed",
             "Times an older number of Google's stayed too long for a lagging replica.",
@@ -278,6 +284,9 @@ class Metrics:
 
     def channel_message(self, outcome: str) -> None:
         self._posts.labels(outcome).inc()
+
+    def swept(self, outcome: str) -> None:
+        self._sweeps.labels(outcome).inc()
 
     # -- the gate's
 

@@ -28,7 +28,8 @@ from zope.interface import implementer
 
 from docsession.assembly import Assembly, assemble, new_id
 from docsession.backend.sqlite import InlineRunner, SqliteStore
-from docsession.config import Config, Secrets, parse, sandboxed
+from docsession.config import Config, Secrets
+from docsession.config_file import parse, sandboxed
 from docsession.connection import Connection
 from docsession.keys import Keys, Sealer, load_keys
 from docsession.model import Identity

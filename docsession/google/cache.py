@@ -13,6 +13,7 @@ import msgspec
 from cachetools import TTLCache
 from twisted.internet.interfaces import IReactorTime
 
+from docsession.errors import GoogleUnavailable
 from docsession.tasks import Flights
 
 __all__ = ["Cache", "Cached"]
@@ -45,10 +46,17 @@ class Cache:
     """One for all users; no key of one user ever equals another's."""
 
     def __init__(
-        self, clock: IReactorTime, *, seconds: float, most_bytes: int, most_bytes_per_user: int
+        self,
+        clock: IReactorTime,
+        *,
+        seconds: float,
+        most_bytes: int,
+        most_bytes_per_user: int,
+        serve_stale: float = 0.0,
     ) -> None:
         self._clock = clock
         self._seconds = seconds
+        self._stale = max(seconds, serve_stale)
         self._most = most_bytes
         self._most_per_user = most_bytes_per_user
         # Both in the order of keeping, so that what goes first is what is oldest.
@@ -76,14 +84,24 @@ class Cache:
 
         ``fetch`` returns JSON, the ids of the files it speaks of, and the user whose listing
         it is (None: no listing). ``about`` is the one file asked about, where there is one.
-        Identical reads in flight are one.
+        Identical reads in flight are one. While Google is away an older answer serves, where that
+        is allowed, nothing is known to have made it untrue, and the page did not want a newer one.
         """
         full = (user_id, key)
-        oldest = self._clock.seconds() - min(self._seconds, self._seconds if max_age is None else max_age)
-        kept = self._kept.get(full)
-        if kept is not None and kept.as_of > oldest:
+        patience = self._seconds if max_age is None else min(self._seconds, max_age)
+        if (kept := self._younger(full, patience)) is not None:
             return kept, True
-        return await self._flights.join(full, lambda: self._fetch(full, fetch, about)), False
+        try:
+            return await self._flights.join(full, lambda: self._fetch(full, fetch, about)), False
+        except GoogleUnavailable:
+            stale = self._younger(full, self._stale if max_age is None else min(self._stale, max_age))
+            if stale is None:
+                raise
+            return stale, True
+
+    def _younger(self, full: tuple[str, Hashable], age: float) -> Cached | None:
+        kept = self._kept.get(full)
+        return kept if kept is not None and kept.as_of > self._clock.seconds() - age else None
 
     def drop_file(self, file_id: str) -> None:
         """The file changed: nothing that speaks of it is true any more, for any user."""
@@ -122,6 +140,7 @@ class Cache:
         if known is not None and known.as_of > cached.as_of:
             return
         self._remove(full)
+        self._remove_old()
         user_id, size = full[0], len(cached.data) + _length(full) + _OVERHEAD
         if size > min(self._most_per_user, self._most):
             return
@@ -135,6 +154,12 @@ class Cache:
         self.size += size
         for tag in _tags(cached):
             self._by_tag.setdefault(tag, set()).add(full)
+
+    def _remove_old(self) -> None:
+        """Those that are too old to be of any use."""
+        oldest = self._clock.seconds() - self._stale
+        while self._kept and next(iter(self._kept.values())).as_of <= oldest:
+            self._remove(next(iter(self._kept)))
 
     def _remove(self, full: tuple[str, Hashable]) -> None:
         cached = self._kept.pop(full, None)

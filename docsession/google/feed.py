@@ -1,12 +1,13 @@
 """A user's change log at Google, swept from a page token: which files something happened to.
 
-The token moves only after a whole sweep has been read; a failed sweep is simply done again,
-which repeats changes and loses none. What an entry says besides the file's id is not used:
-it is a hint, and state is looked at.
+The token moves only after a whole sweep has been read and acted on; a failed sweep is simply done
+again, which repeats changes and loses none. What an entry says of a file serves to decide what it
+could concern; it is told to nobody, state is looked at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -21,15 +22,20 @@ __all__ = ["Feed", "Sweep"]
 _PAGE = 1000
 # More than this between two sweeps is no log but a loop; then a new token is as good.
 _MOST_PAGES = 100
+# What decides to which listings a file could belong (docsession.belonging).
+_FILE = "id,name,mimeType,parents,trashed,starred"
 # A page that cannot be had any more: the token is lost, and with it what came in between.
 _LOST = frozenset({400, 404, 410})
 
 
 class Sweep(msgspec.Struct, frozen=True):
-    """``files``: ids with an entry since the last sweep. ``lost``: there may be others."""
+    """What has an entry since the last sweep. ``files``: by id, what Google says of it now; None for
+    one that was deleted, lost or moved to another corpus, between which Google makes no difference.
+    ``lost``: there may be others. ``token``: where the next sweep begins."""
 
-    files: frozenset[str]
+    files: Mapping[str, Mapping[str, Any] | None]
     lost: bool
+    token: str | None = None
 
 
 class Feed:
@@ -60,8 +66,8 @@ class Feed:
         """Read to the end of the log. Raises as :meth:`docsession.google.drive.Drive.call`."""
         if self._token is None:
             await self.begin()
-            return Sweep(frozenset(), lost=True)
-        files: set[str] = set()
+            return Sweep({}, lost=True)
+        files: dict[str, Mapping[str, Any] | None] = {}
         others = False
         token = self._token
         for _ in range(_MOST_PAGES):
@@ -74,17 +80,24 @@ class Feed:
                 raise refused.refusal.error() from None
             for entry in answer.get("changes", ()):
                 if "fileId" in entry:
-                    files.add(str(entry["fileId"]))
+                    # What changes again while the pages are read comes again, at the end.
+                    file = entry.get("file")
+                    files[str(entry["fileId"])] = file if isinstance(file, dict) else None
                 else:
                     others = True  # a shared drive came, went or was renamed
             if "nextPageToken" in answer:  # an empty page may still have one
                 token = str(answer["nextPageToken"])
             else:
-                self._token = _token(answer, "newStartPageToken")
-                return Sweep(frozenset(files), lost=others)
+                return Sweep(files, lost=others, token=_token(answer, "newStartPageToken"))
+        # A new token first: what happens while all is read again shows in the next sweep.
         self._token = None
         await self.begin()
-        return Sweep(frozenset(files), lost=True)
+        return Sweep(files, lost=True)
+
+    def done(self, sweep: Sweep) -> None:
+        """All that it found was acted on: the next one begins where it ended."""
+        if sweep.token is not None and self._token is not None:
+            self._token = sweep.token
 
 
 def _token(answer: dict[str, Any], name: str) -> str:
@@ -99,5 +112,6 @@ def _params(token: str) -> dict[str, Any]:
         "pageToken": token,
         "pageSize": _PAGE,
         "includeItemsFromAllDrives": True,
-        "fields": "nextPageToken,newStartPageToken,changes(fileId,removed)",
+        "includeCorpusRemovals": True,
+        "fields": f"nextPageToken,newStartPageToken,changes(fileId,driveId,removed,file({_FILE}))",
     }

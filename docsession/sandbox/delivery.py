@@ -91,7 +91,6 @@ class Delivery:
         for name, value in message.headers.items():
             headers.setRawHeaders(name, [value])
         headers.setRawHeaders("X-Goog-Channel-Expiration", [formatdate(message.expires, usegmt=True)])
-        headers.setRawHeaders("Content-Length", ["0"])
         try:
             response = await agent.request(b"POST", message.address.encode("ascii"), headers, None)
             await readBody(response)

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from docsession.config import Limits, check_startable, load, parse
+from docsession.config import Limits
+from docsession.config_file import check_startable, load, parse
 from tests.support import Stack
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,7 @@ def test_metrics(operations: str) -> None:
         stack.assembly.metrics.refreshed("ok")
         stack.assembly.metrics.socket_refused("origin")
         stack.assembly.metrics.told("poll", 1)
+        stack.assembly.metrics.swept("ok")
         stack.assembly.metrics.looked("visible", False)
         stack.assembly.metrics.hinted("found")
         stack.assembly.metrics.retried("not_sent")

@@ -8,8 +8,8 @@ from urllib.parse import urljoin, urlsplit
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from docsession.config import origin_of
 from docsession.errors import InvalidParams
+from docsession.origins import origin_of
 from docsession.signin import return_path
 from tests.stack.support import ORIGIN, Web
 

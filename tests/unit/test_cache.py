@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from docsession.errors import Forbidden, GoogleUnavailable, NotFound, RateLimited
 from docsession.google.cache import Cache, Cached
 from tests.unit.google import clock
 
@@ -228,3 +229,74 @@ class CacheTests(SynchronousTestCase):
         for number in range(5):
             self.cache.drop_user(f"u{number}")
         self.nothing_left()
+
+
+class StaleTests(SynchronousTestCase):
+    """While Google is away an older answer may serve, if the configuration says so."""
+
+    def setUp(self) -> None:
+        self.clock = clock()
+        self.failing: Exception | None = None
+        self.cache = self.made(serve_stale=3600)
+
+    def made(self, serve_stale: float) -> Cache:
+        return Cache(
+            self.clock, seconds=120, most_bytes=100_000, most_bytes_per_user=10_000, serve_stale=serve_stale
+        )
+
+    def read(self, key: str = "get f", *, max_age: float | None = None) -> Deferred[tuple[Cached, bool]]:
+        async def fetch() -> tuple[bytes, frozenset[str], str | None]:
+            if self.failing is not None:
+                raise self.failing
+            return b"{}", frozenset({"f"}), None
+
+        return Deferred.fromCoroutine(self.cache.read("ann", key, fetch, about="f", max_age=max_age))
+
+    def served(self, **more: Any) -> tuple[float, bool]:
+        cached, kept = self.successResultOf(self.read(**more))
+        return cached.as_of, kept
+
+    def test_its_age_is_told(self) -> None:
+        first, _ = self.served()
+        self.clock.advance(1000)
+        self.failing = GoogleUnavailable(retry_after=5)
+        self.assertEqual(self.served(), (first, True))
+        self.failing = None
+        self.assertEqual(self.served(), (first + 1000, False))
+
+    def test_only_while_google_is_away(self) -> None:
+        self.served()
+        self.clock.advance(1000)
+        for other in (RateLimited("slow down", retry_after=5), NotFound(), Forbidden("no")):
+            self.failing = other
+            self.failureResultOf(self.read(), type(other))
+
+    def test_what_a_page_wants_is_honoured(self) -> None:
+        self.served()
+        self.clock.advance(1000)
+        self.failing = GoogleUnavailable(retry_after=5)
+        for max_age in (0.0, 500.0):
+            self.failureResultOf(self.read(max_age=max_age), GoogleUnavailable)
+        self.assertTrue(self.served(max_age=2000.0)[1])
+
+    def test_what_is_known_to_be_untrue_is_never_served(self) -> None:
+        self.served()
+        self.cache.drop_file("f")
+        self.failing = GoogleUnavailable(retry_after=5)
+        self.failureResultOf(self.read(), GoogleUnavailable)
+
+    def test_nor_what_is_too_old_and_that_is_not_kept(self) -> None:
+        self.served()
+        self.clock.advance(3600)
+        self.failing = GoogleUnavailable(retry_after=5)
+        self.failureResultOf(self.read(), GoogleUnavailable)
+        self.failing = None
+        self.served(key="get g")
+        self.assertEqual(len(self.cache._kept), 1)
+
+    def test_by_default_nothing_is(self) -> None:
+        self.cache = self.made(serve_stale=0)
+        self.served()
+        self.clock.advance(121)
+        self.failing = GoogleUnavailable(retry_after=5)
+        self.failureResultOf(self.read(), GoogleUnavailable)

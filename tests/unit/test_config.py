@@ -11,18 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from docsession.config import (
-    Config,
-    GoogleEndpoints,
-    Secrets,
-    check_startable,
-    is_loopback,
-    load,
-    origin_of,
-    parse,
-    sandboxed,
-)
+from docsession.config import Config, GoogleEndpoints, Secrets
+from docsession.config_file import check_startable, load, parse, sandboxed
 from docsession.errors import ConfigError
+from docsession.origins import is_loopback, origin_of
 
 SANDBOX = "http://127.0.0.1:8766"
 DAY = 86_400

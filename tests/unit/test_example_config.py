@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from docsession.config import Config, Section, parse
+from docsession.config import Config, Section
+from docsession.config_file import parse
 
 EXAMPLE = Path(__file__).parents[2] / "docsession.example.toml"
 

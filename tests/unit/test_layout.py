@@ -21,7 +21,7 @@ PACKAGE = ROOT / "docsession"
 ROWS = (
     ("words", "docsession errors model times static"),
     ("tools", "interfaces keys origins rpc schedule steady tasks telemetry"),
-    ("settings", "config"),
+    ("settings", "config config_file"),
     ("calls", "connection journal"),
     (
         "Google",
@@ -39,8 +39,8 @@ ROWS = (
     ),
     (
         "hub",
-        "attention demand discussion document documents economy hints keeping learning listings looks"
-        " telling troubles watching",
+        "attention belonging demand discussion document documents economy hints keeping learning listing"
+        " listings looks telling troubles watching",
     ),
     ("sessions", "drive_calls sessions live signout upkeep directory signin"),
     ("catalogue", "method methods openrpc"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from docsession.config import Polling
+from docsession.demand import Allowance, Demand
 from docsession.errors import GoogleUnavailable
 from docsession.google.cache import Cached
 from docsession.google.drive import AccessRefused
@@ -34,7 +37,8 @@ class FakeFeed:
         self.begun = 0
         self.ended = 0
         self.sweeps = 0
-        self.next = Sweep(frozenset(), lost=False)
+        self.next = Sweep({}, lost=False)
+        self.done_with: list[Sweep] = []
         self.failing: Exception | None = None
 
     async def begin(self) -> None:
@@ -47,8 +51,11 @@ class FakeFeed:
         self.sweeps += 1
         if self.failing is not None:
             raise self.failing
-        found, self.next = self.next, Sweep(frozenset(), lost=False)
+        found, self.next = self.next, Sweep({}, lost=False)
         return found
+
+    def done(self, sweep: Sweep) -> None:
+        self.done_with.append(sweep)
 
 
 class ListingsTests(SynchronousTestCase):
@@ -64,13 +71,23 @@ class ListingsTests(SynchronousTestCase):
         self.reads: list[tuple[DriveRequest, bool]] = []
         self.changed: list[str] = []
         ids = iter(f"listing-{number}" for number in range(100))
+        self.has_channel = False
+        self.rate = 1000.0
+        self.demand = Demand(self.clock, lambda: self.rate)
+        self.lost: list[bool] = []
+        self.outcomes: list[str] = []
         self.listings = Listings(
+            "ann",
             self.feed,  # type: ignore[arg-type]
             self.clock,
-            every=60,
+            random.Random(1),
+            Polling(jitter=0),
+            Allowance(self.demand, lambda units: units, has_channel=lambda user_id: self.has_channel),
             read=self.read,
             on_changed=self.changed.append,
+            on_lost=lambda: self.lost.append(True),
             new_id=lambda: next(ids),
+            on_sweep=self.outcomes.append,
         )
         self.listings.startService()
         self.addCleanup(self.listings.stopService)
@@ -99,7 +116,7 @@ class ListingsTests(SynchronousTestCase):
         return [[f["name"] for f in e["data"]["files"]] for e in tab.events("listing.changed")]
 
     def sweep_finds(self, *files: str, lost: bool = False) -> None:
-        self.feed.next = Sweep(frozenset(files), lost)
+        self.feed.next = Sweep({file: {} for file in files}, lost)
         self.clock.advance(60)
 
     def test_the_same_params_share_one(self) -> None:
@@ -122,6 +139,120 @@ class ListingsTests(SynchronousTestCase):
         self.sweep_finds("a")
         self.assertEqual(self.names(tab), [["B"]])
         self.assertEqual([poll for _, poll in self.reads], [False, True, True])
+
+    def test_only_those_run_that_could_hold_what_was_touched(self) -> None:
+        self.answer = {"files": [{"id": "shown", "name": "Shown"}]}
+        self.watch(q="'folder' in parents and trashed = false")
+        for file_id, file, runs in (
+            ("other", {"parents": ["elsewhere"], "trashed": False}, 0),
+            ("other", {"parents": ["folder"], "trashed": True}, 0),
+            ("other", None, 0),
+            ("other", {"parents": ["folder"], "trashed": False}, 1),
+            ("shown", {"parents": ["elsewhere"]}, 1),
+            ("shown", None, 1),
+        ):
+            before = len(self.reads)
+            self.feed.next = Sweep({file_id: file}, lost=False)
+            self.clock.advance(60)
+            self.assertEqual(len(self.reads) - before, runs, (file_id, file))
+
+    def test_however_much_happens_it_runs_once_in_a_gap(self) -> None:
+        self.watch()
+        for _ in range(40):
+            self.listings.touched({"a": {}})
+            self.clock.advance(0.5)
+        self.assertLessEqual(len(self.reads), 1 + 6)
+        self.clock.advance(5)
+        before = len(self.reads)
+        self.clock.advance(50)
+        self.assertEqual(len(self.reads), before)
+
+    def test_what_the_user_wrote_is_read_at_once(self) -> None:
+        self.watch()
+        for runs in (2, 3, 4):
+            self.listings.all_touched(at_once=True)
+            self.assertEqual(len(self.reads), runs)
+
+    def test_with_a_channel_it_is_swept_seldom_and_when_a_hint_says_so(self) -> None:
+        self.has_channel = True
+        self.watch()
+        self.clock.pump([5] * 118)
+        self.assertEqual(self.feed.sweeps, 0)
+        self.clock.pump([5] * 4)
+        self.assertEqual(self.feed.sweeps, 1)
+        for _ in range(20):
+            self.listings.hinted()
+        self.clock.advance(5)
+        self.assertEqual(self.feed.sweeps, 2)
+        for _ in range(20):
+            self.listings.hinted()
+            self.clock.advance(1)
+        self.assertLessEqual(self.feed.sweeps, 2 + 5)
+
+    def test_when_the_channel_ends_it_is_swept_again_within_two_intervals(self) -> None:
+        self.has_channel = True
+        self.watch()
+        self.clock.pump([5] * 30)
+        self.has_channel = False
+        self.clock.pump([5] * 2)
+        self.assertEqual(self.feed.sweeps, 1)
+
+    def test_a_hint_during_a_sweep_makes_one_more(self) -> None:
+        self.watch()
+        waiting: Deferred[None] = Deferred()
+
+        async def slow() -> Sweep:
+            self.feed.sweeps += 1
+            if self.feed.sweeps == 1:
+                await waiting
+            return Sweep({}, lost=False)
+
+        self.feed.sweep = slow  # type: ignore[method-assign]
+        self.clock.advance(60)
+        self.listings.hinted()
+        self.clock.advance(5)
+        self.assertEqual(self.feed.sweeps, 1)
+        waiting.callback(None)
+        self.clock.advance(5)
+        self.assertEqual(self.feed.sweeps, 2)
+
+    def test_a_hint_without_a_listing_is_nothing(self) -> None:
+        self.listings.hinted()
+        self.clock.advance(100)
+        self.assertEqual((self.feed.sweeps, self.clock.getDelayedCalls()), (0, []))
+
+    def test_beyond_the_budget_it_is_swept_less_often(self) -> None:
+        self.watch()
+        self.assertApproximates(self.demand.planned, 100 / 60, 0.01)
+        self.rate = 100 / 180
+        self.clock.pump([5] * 120)
+        self.assertApproximates(self.feed.sweeps, 600 / 180, 1)
+
+    def test_what_was_found_is_acted_on_before_the_token_moves(self) -> None:
+        self.watch()
+        found = self.feed.next = Sweep({f"file {number}": {} for number in range(10_000)}, False, "9")
+        acted_on: list[int] = []
+        self.feed.done = lambda sweep: acted_on.append(len(self.changed))  # type: ignore[method-assign]
+        self.clock.advance(60)
+        self.assertEqual((len(found.files), acted_on, self.outcomes), (10_000, [10_000], ["ok"]))
+        self.assertEqual(len(self.reads), 2)
+
+    def test_a_lost_token_makes_everything_due(self) -> None:
+        self.watch()
+        self.sweep_finds(lost=True)
+        self.assertEqual((len(self.reads), self.lost, self.outcomes), (2, [True], ["lost"]))
+
+    def test_what_no_log_tells_of_is_run_on_the_timer(self) -> None:
+        for params in (
+            {"corpora": "allDrives", "includeItemsFromAllDrives": True},
+            {"includeItemsFromAllDrives": True},
+            {"spaces": "appDataFolder"},
+        ):
+            tab, listing_id = self.watch(**params)
+            before = len(self.reads)
+            self.clock.pump([5] * 25)
+            self.assertEqual(len(self.reads) - before, 2, params)
+            self.listings.unwatch(tab, listing_id)
 
     def test_nothing_found_nothing_read(self) -> None:
         self.watch()
@@ -190,14 +321,24 @@ class ListingsTests(SynchronousTestCase):
     def test_what_comes_while_it_runs_makes_one_more_run(self) -> None:
         tab, _ = self.watch()
         self.slow = True
-        self.listings.touched(None)
+        self.listings.all_touched(at_once=True)
         self.answer = {"files": [{"id": "a", "name": "B"}]}
-        self.listings.touched("a")
-        self.listings.touched("a")
+        self.listings.touched({"a": None})
+        self.listings.touched({"a": None})
         self.waiting.pop()()
-        self.assertEqual(self.names(tab), [])
+        self.assertEqual((self.names(tab), self.waiting), ([], []))
+        self.clock.advance(5)
         self.waiting.pop()()
         self.assertEqual((self.names(tab), len(self.reads)), ([["B"]], 3))
+
+    def test_an_own_write_while_it_runs_makes_one_more_at_once(self) -> None:
+        self.watch()
+        self.slow = True
+        self.listings.all_touched(at_once=True)
+        self.listings.all_touched(at_once=True)
+        self.listings.touched({"a": None})
+        self.waiting.pop()()
+        self.assertEqual((len(self.waiting), len(self.reads)), (1, 3))
 
     def test_a_reading_begun_earlier_that_comes_later_takes_nothing_back(self) -> None:
         tab, _ = self.watch()
@@ -206,7 +347,7 @@ class ListingsTests(SynchronousTestCase):
         beginning = self.begin(late)
         self.clock.advance(1)
         self.answer = {"files": [{"id": "a", "name": "B"}]}
-        self.listings.touched(None)
+        self.listings.all_touched(at_once=True)
         self.waiting.pop(1)()
         self.assertEqual(self.names(tab), [["B"]])
         self.waiting.pop(0)()  # shows the old name: it is read once more
@@ -217,16 +358,16 @@ class ListingsTests(SynchronousTestCase):
 
     def test_a_look_runs_those_that_hold_the_file(self) -> None:
         self.watch()
-        self.listings.touched("b")
+        self.listings.touched({"b": None})
         self.assertEqual(len(self.reads), 1)
-        self.listings.touched("a")
+        self.listings.touched({"a": None})
         self.assertEqual(len(self.reads), 2)
 
     def test_without_ids_in_the_answer_any_file_may_be_in_it(self) -> None:
         self.without_ids = True
         tab, _ = self.watch()
         self.answer = {"files": [{"name": "B"}]}
-        self.listings.touched("whatever")
+        self.listings.touched({"whatever": None})
         self.assertEqual(self.names(tab), [["B"]])
 
     def test_on_a_shared_drive_it_is_run_on_the_timer(self) -> None:
@@ -239,7 +380,7 @@ class ListingsTests(SynchronousTestCase):
     def test_stopped_there_is_nothing_left(self) -> None:
         self.watch()
         self.slow = True
-        self.listings.touched(None)
+        self.listings.all_touched(at_once=True)
         self.listings.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.feed.ended, 1)
@@ -289,8 +430,10 @@ class FeedTests(SynchronousTestCase):
             {"changes": [{"fileId": "b", "removed": True}, {"fileId": "a"}], "newStartPageToken": "9"},
             {"changes": [], "newStartPageToken": "9"},
         )
-        self.assertEqual(self.sweep(feed), Sweep(frozenset("ab"), lost=False))
-        self.assertEqual(self.sweep(feed), Sweep(frozenset(), lost=False))
+        found = self.sweep(feed)
+        self.assertEqual(found, Sweep({"a": None, "b": None}, lost=False, token="9"))
+        feed.done(found)
+        self.assertEqual(self.sweep(feed), Sweep({}, lost=False, token="9"))
         self.assertEqual([asked.get("pageToken") for asked in drive.asked], [None, "5", "6", "7", "9"])
 
     def test_a_sweep_that_fails_on_any_page_is_done_again_from_its_beginning(self) -> None:
@@ -301,7 +444,7 @@ class FeedTests(SynchronousTestCase):
             {"changes": [{"fileId": "b"}], "newStartPageToken": "7"},
         )
         self.failureResultOf(Deferred.fromCoroutine(feed.sweep()), GoogleUnavailable)
-        self.assertEqual(self.sweep(feed).files, {"a", "b"})
+        self.assertEqual(set(self.sweep(feed).files), {"a", "b"})
         self.assertEqual([asked.get("pageToken") for asked in drive.asked], [None, "5", "6", "5", "6"])
 
     def test_a_token_that_google_does_not_know_is_replaced(self) -> None:
@@ -345,7 +488,7 @@ class FeedTests(SynchronousTestCase):
 
     def test_an_entry_of_a_shared_drive_may_mean_anything(self) -> None:
         feed, _ = self.feed({"changes": [{"removed": False}], "newStartPageToken": "6"})
-        self.assertEqual(self.sweep(feed), Sweep(frozenset(), lost=True))
+        self.assertEqual(self.sweep(feed), Sweep({}, lost=True, token="6"))
 
     def test_a_log_without_end_is_given_up(self) -> None:
         endless = [{"changes": [], "nextPageToken": "6"}] * 100
@@ -381,9 +524,9 @@ class ThroughTheServer(SynchronousTestCase):
     def test_by_the_feed(self) -> None:
         ann = self.tab(ANN)
         self.create("A new one")
-        self.stack.advance(59)
+        self.stack.advance(46)
         self.assertEqual(self.said(ann), [])
-        self.stack.advance(2)
+        self.stack.advance(32)  # a minute, a fifth more or less, and what is due is seen every 5 s
         self.assertEqual(len(self.said(ann)), 1)
         self.assertIn("A new one", self.said(ann)[0])
         self.stack.advance(130)
