@@ -178,19 +178,22 @@ class Channels(Service):
                 await self._take_up(person)
             await self._look_again(person)
             for channel in person.look_at_the_clock(self._clock.seconds()):
-                self._drop(person, channel)  # from the store its upkeep takes them
+                self._drop(person, channel)
+                if channel.state is State.GONE:
+                    await self._store.delete_channel(channel.id)
             if person.silent(self._clock.seconds()) and self._calls is not None:
                 self._calls.say_of_address("a channel is open, and nothing comes through it")
             await self._save(person)
             if self._opening_time(person) <= self._clock.seconds() and self._pace.may_start():
                 await self._open(person)
+                await self._save(person)
             for channel in person.of(State.LEAVING):
                 if self._clock.seconds() >= channel.stop_at:
                     await self._stop(person, channel)
             await self._save(person)
         except Unavailable:
             # Nothing is opened that cannot be stored first.
-            person.not_before = max(person.not_before, self._clock.seconds() + _STORE_LATER)
+            person.store_at = self._clock.seconds() + _STORE_LATER
         finally:
             person.work = None
             self._tell(person)
@@ -202,13 +205,13 @@ class Channels(Service):
             return
         now = self._clock.seconds()
         if not person.taken_up:
-            self._schedule.by(user_id, max(now, person.not_before))
+            self._schedule.by(user_id, max(now, person.store_at))
         elif person.through:
             self._forget(user_id)
         else:
             times = [*person.times(now), self._opening_time(person)]
             if not all(channel.saved for channel in person.channels):
-                times.append(max(person.not_before, now + _STORE_LATER))
+                times.append(max(person.store_at, now + 1))
             self._schedule.by(user_id, min(times))
 
     def _opening_time(self, person: Person) -> float:
@@ -238,11 +241,13 @@ class Channels(Service):
     async def _look_again(self, person: Person) -> None:
         """Before one is given up: another node may know what became of it."""
         now = self._clock.seconds()
-        for channel in person.of(State.OPENING):
+        for channel in person.of(State.OPENING, State.LIVE):
             if channel.doubtful_since(now) and channel.saved:
                 record = await self._store.load_channel(channel.id)
-                if record is not None and channel.state is State.OPENING:
+                if record is not None and channel.saved:
                     channel.record = record
+                    if channel.state is State.LIVE:
+                        person.goes_by(channel, self._part())
 
     async def _open(self, person: Person) -> None:
         assert self._calls is not None
