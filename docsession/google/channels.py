@@ -32,8 +32,7 @@ __all__ = ["Channels"]
 LEAVE_WITHIN = 10.0
 # Renewed at some moment in this part of a channel's life after the configured one.
 _SPREAD = 0.1
-_STOPS_TRIED = 3
-_IDS_TRIED = 3
+_TRIES = 3  # of stopping one, and of ids for one
 _STORE_LATER = 5.0
 
 
@@ -117,8 +116,7 @@ class Channels(Service):
 
     def __len__(self) -> int:
         """Of how many users' changes Google tells us."""
-        now = self._clock.seconds()
-        return sum(person.tells(now) for person in self._people.values())
+        return sum(map(self.is_live, self._people))
 
     # -- for what Google posts
 
@@ -256,7 +254,7 @@ class Channels(Service):
         sent_at = self._clock.seconds()
         try:
             page_token = await self._calls.start_token(person.account)
-            for _ in range(_IDS_TRIED):
+            for _ in range(_TRIES):
                 try:
                     await self._open_one(person, page_token)
                 except NotOpened as error:
@@ -313,7 +311,7 @@ class Channels(Service):
             await self._calls.stop(person.account, channel.record)
         except NotStopped as error:
             channel.tries += 1
-            if error.hopeless or channel.tries >= _STOPS_TRIED:
+            if error.hopeless or channel.tries >= _TRIES:
                 channel.happened(Event.GIVEN_UP)
             else:
                 channel.stop_at = self._clock.seconds() + self._rng.uniform(1, 2**channel.tries)
@@ -337,8 +335,7 @@ class Channels(Service):
             self._on_changed(user_id)
 
     def _drop(self, person: Person, channel: Channel) -> None:
-        if channel in person.channels:
-            person.channels.remove(channel)
+        person.channels.remove(channel)
         self._by_id.pop(channel.id, None)
 
     def _forget(self, user_id: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -247,7 +247,7 @@ def test_a_session_has_a_channel(web: Web, google: Channelled) -> None:
 
 def test_a_hint_reaches_the_hub(web: Web, google: Channelled) -> None:
     page = web.signed_in().page()
-    page.call("documents.watch", fileId=web.file(next(iter(web.sandbox.world.files.values())).name))
+    page.call("documents.watch", fileId=some_file(web))
     web.advance(2)
     assert post(web, google.watched[0]["id"], 2, "change").status == 204
     web.advance(10)
@@ -307,6 +307,114 @@ def test_a_grant_that_died_leaves_a_tombstone(web: Web, google: Channelled) -> N
     seen = hints(web)
     assert post(web, record.id, 10, "change").status == 204
     assert seen == []
+
+
+@implementer(IAgent)
+class Outside:
+    """The network between the sandbox and our site."""
+
+    def __init__(self, web: Web) -> None:
+        self.web = web
+        self.statuses: list[int] = []
+
+    def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Any:
+        arrived: Deferred[_Response] = Deferred()
+        self.web.clock.callLater(0.1, self._post, method, uri, headers, arrived)
+        return arrived
+
+    def _post(self, method: bytes, uri: bytes, headers: Any, arrived: Deferred[_Response]) -> None:
+        sent = {name.decode(): values[0].decode() for name, values in headers.getAllRawHeaders()}
+        browser = self.web.browser(origin=None, address="66.249.66.1")
+        status = browser.ask(method.decode(), urlsplit(uri.decode()).path, sent).status
+        self.statuses.append(status)
+        arrived.callback(_Response(status, None))
+
+
+@pytest.fixture
+def outside(web: Web) -> Outside:
+    """The sandbox posts to us."""
+    outside = Outside(web)
+    web.sandbox.channels.agent = outside  # type: ignore[assignment]
+    return outside
+
+
+def some_file(web: Web) -> str:
+    """One that Ann may change."""
+    return str(web.as_person("ann@example.com", "GET", "/drive/v3/files?q='me'+in+owners")["files"][0]["id"])
+
+
+def rename(web: Web, file_id: str, name: str) -> None:
+    web.as_person("ann@example.com", "PATCH", f"/drive/v3/files/{file_id}", {"name": name})
+
+
+def test_a_change_at_google_is_a_hint(web: Web, outside: Outside) -> None:
+    """From the sandbox over its own channels to whoever is hinted."""
+    web.signed_in().page()
+    web.advance(3)
+    (user,) = web.assembly.directory.live_users()
+    (record,) = web.await_(web.store.load_channels(user.id))
+    assert (record.state, record.heard) == ("live", True)
+    assert record.expires - record.opened_at == pytest.approx(604_800, abs=2)
+    seen = hints(web)
+    rename(web, some_file(web), "Another name")
+    web.advance(3)
+    assert seen == [user.id]
+    assert set(outside.statuses) == {204}
+
+
+def test_what_may_become_of_messages(web: Web, outside: Outside) -> None:
+    """Doubled ones are one hint, lost ones none; and nothing breaks."""
+    web.signed_in().page()
+    web.advance(3)
+    seen = hints(web)
+    file_id = some_file(web)
+    web.control("POST", "/sandbox/channels", {"do": "duplicate", "times": 1})
+    rename(web, file_id, "Doubled")
+    web.advance(5)
+    assert len(seen) == 1
+    assert counted(web, "channel_messages")["repeat"] == 1
+    web.control("POST", "/sandbox/channels", {"do": "drop", "times": 1})
+    rename(web, file_id, "Lost")
+    web.advance(5)
+    assert len(seen) == 1
+    rename(web, file_id, "Heard")
+    web.advance(5)
+    assert len(seen) == 2
+    assert set(outside.statuses) == {204}
+
+
+def test_a_push_is_told_to_the_page(web: Web, outside: Outside) -> None:
+    """All the way: the next look would be a minute off, and the page hears within seconds."""
+    page = web.signed_in().page()
+    file_id = some_file(web)
+    page.call("documents.watch", fileId=file_id)
+    web.advance(30)
+    rename(web, file_id, "Told by push")
+    web.advance(8)
+    (event,) = page.events("document.changed")
+    assert (event["file"]["name"], event["via"]) == ("Told by push", "push")
+
+
+def test_the_session_ends_and_google_knows(web: Web, outside: Outside) -> None:
+    page = web.signed_in().page()
+    web.advance(3)
+    assert len(web.sandbox.channels.open) == 1
+    page.call("session.sign_out", disconnect=True)
+    web.advance(3)
+    assert web.sandbox.channels.open == {}
+    assert web.calls()["drive.channels.stop"] == 1
+
+
+def test_google_wants_no_more_channels(web: Web, outside: Outside) -> None:
+    web.faults({"match": {"method": "drive.changes.watch"}, "reason": "subscriptionRateLimitExceeded"})
+    page = web.signed_in().page()
+    web.advance(100)
+    assert web.calls()["drive.changes.watch"] == 1
+    assert counted(web, "channel_openings") == {"subscriptionRateLimitExceeded": 1}
+    assert page.events("session.degraded") == []
+    web.faults()
+    web.advance(400)
+    assert counted(web, "channel_openings")["opened"] == 1
 
 
 def test_without_push_nothing_is_opened() -> None:
