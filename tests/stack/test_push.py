@@ -49,6 +49,7 @@ class Channelled:
         self.watched: list[dict[str, Any]] = []
         self.stopped: list[dict[str, Any]] = []
         self.revoked_after: int | None = None  # how many had been stopped when a grant was revoked
+        self.hold: Deferred[None] | None = None  # before it answers that a channel is stopped
 
     def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Any:
         url = urlsplit(uri.decode())
@@ -59,12 +60,15 @@ class Channelled:
         assert headers.getRawHeaders("Authorization")
         asked = json.loads(bodyProducer.data)
         if url.path.endswith("/channels/stop"):
-            self.stopped.append(asked)
-            return succeed(_Response(204, None))
+            return (self.hold or succeed(None)).addCallback(lambda _: self._stop(asked))
         assert parse_qs(url.query)["pageToken"]
         self.watched.append(asked)
         answer = {"id": asked["id"], "resourceId": "resource", "expiration": asked["expiration"]}
         return succeed(_Response(200, answer))
+
+    def _stop(self, asked: dict[str, Any]) -> _Response:
+        self.stopped.append(asked)
+        return _Response(204, None)
 
     def flush(self) -> None:
         self.agent.flush()
@@ -287,7 +291,11 @@ def test_disconnecting_stops_it_before_the_grant_is_revoked(web: Web, google: Ch
     page = web.signed_in().page()
     web.advance(2)
     (user,) = web.assembly.directory.live_users()
+    google.hold = Deferred()
     page.call("session.sign_out", disconnect=True)
+    web.advance(5)
+    assert google.revoked_after is None
+    google.hold.callback(None)
     web.advance(2)
     assert google.revoked_after == 1
     assert web.await_(web.store.load_channels(user.id)) == []

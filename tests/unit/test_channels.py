@@ -305,7 +305,8 @@ class Storms(PushCase):
         self.assertEqual(len(self.calls.opened), 300)
         starts = Counter(int(time) for time in self.calls.times)
         first = min(starts)
-        self.assertTrue(all(count <= 3 for second, count in starts.items() if second > first + 1), starts)
+        self.assertTrue(starts[first] <= 12, starts)  # some may go at once
+        self.assertTrue(all(count <= 3 for second, count in starts.items() if second > first), starts)
 
     def test_so_many_at_once(self) -> None:
         """Also when the clock jumps, and everything is due together."""
