@@ -26,8 +26,9 @@ _NEVER = float("inf")
 class Person:
     """A user who wants a channel here, or whose last one is being stopped. Does no I/O.
 
-    ``turn`` is when a channel may be opened as far as others are concerned; ``told`` what was last
-    said of whether Google tells us; ``waiting`` those who wait for the user's leaving to be through.
+    ``turn`` is when a channel may be opened as far as others are concerned, ``not_before`` as far as
+    this user is; ``store_at`` when the store is to be tried again. ``told`` is what was last said of
+    whether Google tells us; ``waiting`` are those who wait for the user's leaving to be through.
     """
 
     def __init__(self, account: Account) -> None:
@@ -39,6 +40,7 @@ class Person:
         self.work: Deferred[None] | None = None
         self.turn: float | None = None
         self.not_before = 0.0
+        self.store_at = 0.0
         self.told = False
         self.out_of_time: IDelayedCall | None = None
         self.waiting: list[Deferred[None]] = []
@@ -118,9 +120,8 @@ class Person:
         """When a channel is needed that is not there; may be past."""
         if not self.wanted or self.of(State.OPENING):
             return _NEVER
-        if self.of(State.LIVE) and self._renew_at is not None:
-            return max(self.not_before, self._renew_at)
-        return self.not_before
+        renew_at = self._renew_at if self.of(State.LIVE) else None
+        return max(self.not_before, self.store_at, renew_at or 0.0)
 
     def look_at_the_clock(self, now: float) -> Iterator[Channel]:
         """What follows from nothing but time. Yields the channels to be forgotten."""

@@ -32,8 +32,7 @@ __all__ = ["Channels"]
 LEAVE_WITHIN = 10.0
 # Renewed at some moment in this part of a channel's life after the configured one.
 _SPREAD = 0.1
-_STOPS_TRIED = 3
-_IDS_TRIED = 3
+_TRIES = 3  # of stopping one, and of ids for one
 _STORE_LATER = 5.0
 
 
@@ -117,8 +116,7 @@ class Channels(Service):
 
     def __len__(self) -> int:
         """Of how many users' changes Google tells us."""
-        now = self._clock.seconds()
-        return sum(person.tells(now) for person in self._people.values())
+        return sum(map(self.is_live, self._people))
 
     # -- for what Google posts
 
@@ -178,19 +176,22 @@ class Channels(Service):
                 await self._take_up(person)
             await self._look_again(person)
             for channel in person.look_at_the_clock(self._clock.seconds()):
-                self._drop(person, channel)  # from the store its upkeep takes them
+                self._drop(person, channel)
+                if channel.state is State.GONE:
+                    await self._store.delete_channel(channel.id)
             if person.silent(self._clock.seconds()) and self._calls is not None:
                 self._calls.say_of_address("a channel is open, and nothing comes through it")
             await self._save(person)
             if self._opening_time(person) <= self._clock.seconds() and self._pace.may_start():
                 await self._open(person)
+                await self._save(person)
             for channel in person.of(State.LEAVING):
                 if self._clock.seconds() >= channel.stop_at:
                     await self._stop(person, channel)
             await self._save(person)
         except Unavailable:
             # Nothing is opened that cannot be stored first.
-            person.not_before = max(person.not_before, self._clock.seconds() + _STORE_LATER)
+            person.store_at = self._clock.seconds() + _STORE_LATER
         finally:
             person.work = None
             self._tell(person)
@@ -202,13 +203,13 @@ class Channels(Service):
             return
         now = self._clock.seconds()
         if not person.taken_up:
-            self._schedule.by(user_id, max(now, person.not_before))
+            self._schedule.by(user_id, max(now, person.store_at))
         elif person.through:
             self._forget(user_id)
         else:
             times = [*person.times(now), self._opening_time(person)]
             if not all(channel.saved for channel in person.channels):
-                times.append(max(person.not_before, now + _STORE_LATER))
+                times.append(max(person.store_at, now + 1))
             self._schedule.by(user_id, min(times))
 
     def _opening_time(self, person: Person) -> float:
@@ -238,11 +239,13 @@ class Channels(Service):
     async def _look_again(self, person: Person) -> None:
         """Before one is given up: another node may know what became of it."""
         now = self._clock.seconds()
-        for channel in person.of(State.OPENING):
+        for channel in person.of(State.OPENING, State.LIVE):
             if channel.doubtful_since(now) and channel.saved:
                 record = await self._store.load_channel(channel.id)
-                if record is not None and channel.state is State.OPENING:
+                if record is not None and channel.saved:
                     channel.record = record
+                    if channel.state is State.LIVE:
+                        person.goes_by(channel, self._part())
 
     async def _open(self, person: Person) -> None:
         assert self._calls is not None
@@ -251,7 +254,7 @@ class Channels(Service):
         sent_at = self._clock.seconds()
         try:
             page_token = await self._calls.start_token(person.account)
-            for _ in range(_IDS_TRIED):
+            for _ in range(_TRIES):
                 try:
                     await self._open_one(person, page_token)
                 except NotOpened as error:
@@ -308,7 +311,7 @@ class Channels(Service):
             await self._calls.stop(person.account, channel.record)
         except NotStopped as error:
             channel.tries += 1
-            if error.hopeless or channel.tries >= _STOPS_TRIED:
+            if error.hopeless or channel.tries >= _TRIES:
                 channel.happened(Event.GIVEN_UP)
             else:
                 channel.stop_at = self._clock.seconds() + self._rng.uniform(1, 2**channel.tries)
@@ -332,8 +335,7 @@ class Channels(Service):
             self._on_changed(user_id)
 
     def _drop(self, person: Person, channel: Channel) -> None:
-        if channel in person.channels:
-            person.channels.remove(channel)
+        person.channels.remove(channel)
         self._by_id.pop(channel.id, None)
 
     def _forget(self, user_id: str) -> None:

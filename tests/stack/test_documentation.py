@@ -46,6 +46,8 @@ def test_metrics(operations: str) -> None:
         tab.call("drive.files.list")
         stack.assembly.metrics.refreshed("ok")
         stack.assembly.metrics.socket_refused("origin")
+        stack.assembly.metrics.channel_opening("opened")
+        stack.assembly.metrics.channel_message("hint")
         stack.assembly.metrics.told("poll", 1)
         stack.assembly.metrics.swept("ok")
         stack.assembly.metrics.looked("visible", False)

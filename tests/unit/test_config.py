@@ -364,6 +364,34 @@ class Files(ConfigTestCase):
             toml += adds
         check_startable(parse(toml), Secrets(client_secret="x", keys=None))
 
+    def test_push(self) -> None:
+        """Google posts to https; a stand-in on this machine to http on this machine."""
+        self.assertIsNone(parse("").push.url)
+        given = Secrets(client_secret="x", keys=None)
+        google = "[google]\nclient_id = 'x'\nscopes = ['s']\n"
+        check_startable(parse(google + "[push]\nurl = 'https://docs.example.org'"), given)
+        for url in ("http://docs.example.org", "http://127.0.0.1:8765"):
+            config = parse(google + f"[push]\nurl = '{url}'")
+            error = self.assertRaises(ConfigError, check_startable, config, given)
+            self.assertEqual(str(error), "push.url: must be https, for Google posts to nothing else")
+        check_startable(sandboxed(parse("[push]\nurl = 'http://127.0.0.1:8765'"), SANDBOX), given)
+        config = sandboxed(parse("[push]\nurl = 'http://docs.example.org'"), SANDBOX)
+        self.assertRaises(ConfigError, check_startable, config, given)
+
+    def test_push_as_it_can_be(self) -> None:
+        for line in (
+            "url = 'https://docs.example.org/'",
+            "url = 'docs.example.org'",
+            "url = 'https://docs.example.org/x'",
+            "life = 604_801",
+            "life = 599",
+            "renew_at = 0.91",
+            "renew_at = 0.0",
+            "openings_per_second = 0",
+        ):
+            error = self.assertRaises(ConfigError, parse, f"[push]\n{line}")
+            self.assertTrue(str(error).startswith(f"push.{line.partition(' ')[0]}: "), error)
+
 
 class Sandboxed(ConfigTestCase):
     def test_plain(self) -> None:

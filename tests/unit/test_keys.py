@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import os
 import shutil
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from docsession.errors import ConfigError
-from docsession.keys import CookieSigner, Keys, Sealer, Unreadable, fingerprint, load_keys
+from docsession.keys import ChannelSigner, CookieSigner, Keys, Sealer, Unreadable, fingerprint, load_keys
 from docsession.model import Identity
 
 OLD, NEW = "an old secret of enough characters", "a newer secret with enough characters"
@@ -275,3 +276,48 @@ class CookieTests(SynchronousTestCase):
     def test_signs_no_impossible_id(self) -> None:
         for session_id in ("", "short", "x" * 31 + "."):
             self.assertRaises(ValueError, self.signer.sign, Identity(session_id, 1.0))
+
+
+class ChannelSignerTests(SynchronousTestCase):
+    def test_there_and_back(self) -> None:
+        signer = ChannelSigner(configured(OLD))
+        token = signer.token("channel-1")
+        self.assertRegex(token, r"\A[A-Za-z0-9_-]{43}\Z")
+        self.assertTrue(signer.verify("channel-1", token))
+        for channel_id, other in (
+            ("channel-2", token),
+            ("channel-1", token[:-1]),
+            ("channel-1", token + "="),
+            ("channel-1", token.swapcase()),
+            ("channel-1", ""),
+            ("", ""),
+            ("\ud800", "\ud800"),
+            ("channel-1", "ü" * 43),
+        ):
+            self.assertFalse(signer.verify(channel_id, other), (channel_id, other))
+
+    def test_rotation(self) -> None:
+        """What an older key signed is good as long as that key is there."""
+        old, both, new = (ChannelSigner(configured(*some)) for some in ([OLD], [NEW, OLD], [NEW]))
+        self.assertTrue(both.verify("c", old.token("c")))
+        self.assertEqual(both.token("c"), new.token("c"))
+        self.assertFalse(new.verify("c", old.token("c")))
+
+    def test_no_cookie(self) -> None:
+        """A key of its own: what signs cookies signs no channel."""
+        keys = configured(OLD)
+        self.assertNotIn(ChannelSigner(keys)._keys[0], keys.signing)
+        for key in keys.signing:
+            tag = hmac.digest(key, b"c", "sha256")
+            self.assertFalse(ChannelSigner(keys).verify("c", base64.urlsafe_b64encode(tag).decode()[:43]))
+
+    def test_the_same_work_whatever_is_wrong(self) -> None:
+        """Each key is tried, also after one fitted, and for what nobody ever signed."""
+        counted: list[object] = []
+        real = hmac.compare_digest
+        self.patch(hmac, "compare_digest", lambda *both: counted.append(both) or real(*both))
+        signer = ChannelSigner(configured(NEW, OLD))
+        for channel_id, token in (("c", signer.token("c")), ("c", "x" * 43), ("unknown", ""), ("", "x")):
+            counted.clear()
+            signer.verify(channel_id, token)
+            self.assertEqual(len(counted), 2)
