@@ -106,9 +106,7 @@ class Truth:
 
     def lost_for(self, file_id: str, user: str, at: float) -> float:
         """For how long, at that time, they had not been able to see it; 0 if they could."""
-        spans = [
-            begin for begin, sees in self.access.get((file_id, user), [(0.0, False)]) if begin <= at
-        ]
+        spans = [begin for begin, sees in self.access.get((file_id, user), [(0.0, False)]) if begin <= at]
         last = [sees for begin, sees in self.access.get((file_id, user), [(0.0, False)]) if begin <= at]
         return 0.0 if not last or last[-1] else at - spans[-1]
 
@@ -302,9 +300,7 @@ def shown_comments(comments: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def complaints(histories: list[History], truth: Truth) -> list[Complaint]:
     """All that is wrong, in the order of time."""
-    found = [
-        complaint for history in histories for rule in RULES for complaint in rule(history, truth)
-    ]
+    found = [complaint for history in histories for rule in RULES for complaint in rule(history, truth)]
     return sorted(found, key=lambda complaint: complaint.at)
 
 

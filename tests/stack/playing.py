@@ -316,9 +316,7 @@ class Play:
         with self._no_faults():
             return self.stack.await_(self._ask(email, method, path, body, query))
 
-    async def _ask(
-        self, email: str, method: str, path: str, body: Any, query: Mapping[str, str]
-    ) -> Any:
+    async def _ask(self, email: str, method: str, path: str, body: Any, query: Mapping[str, str]) -> Any:
         now = self.stack.clock.seconds()
         issued, token = self._tokens.get(email, (0.0, ""))
         if now - issued > 1800:

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from docsession.sandbox.sharing import at_least
 from tests.histories import listing_key
-from tests.stack.playing import ANN, BOB, CAT, PEOPLE, Play, PlayedTab
+from tests.stack.playing import PEOPLE, Play, PlayedTab
 
 DOCUMENTS = ("Autumn plan", "Talk for the shops", "River bend.png", "House style.txt", "Minutes")
 # What may be deleted for good: some are to be there in the end.
@@ -52,9 +53,23 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"delay": 4},
 )
 
+# What people do at Google, and what they must be there to do it (a writer, if nothing is said).
+KINDS = "rename edit trash move view share unshare delete comment change_comment change_reply".split()
+NEEDS = {"view": "reader", "comment": "commenter", "change_comment": "commenter", "change_reply": "commenter"}
+
 people = st.sampled_from(PEOPLE)
 documents = st.sampled_from(DOCUMENTS)
 numbers = st.integers(0, 7)
+changes = st.tuples(st.sampled_from(KINDS), documents, numbers, numbers, st.sampled_from([0, 0, 1, 5, 20]))
+writes = st.tuples(
+    st.sampled_from(
+        "files.update files.update comments.create comments.update comments.delete replies.create"
+        " replies.update replies.delete permissions.delete files.delete".split()
+    ),
+    documents,
+    numbers,
+    st.sampled_from([0, 0, 1, 5, 20]),
+)
 
 
 class Histories(RuleBasedStateMachine):
@@ -63,8 +78,11 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.play = Play(DOCUMENTS)
-        for email in (ANN, BOB, CAT):
-            self.play.tab(email)
+        for email in PEOPLE:
+            tab = self.play.tab(email)
+            tab.wants = {self.play.documents[name]: True for name in DOCUMENTS[:3]}
+            tab.wants_listings = {_key(0): LISTINGS[0]}
+            tab.ask()
 
     def teardown(self) -> None:
         try:
@@ -75,76 +93,87 @@ class Histories(RuleBasedStateMachine):
 
     # -- changes at Google itself
 
-    @rule(who=people, what=documents)
-    def rename(self, who: str, what: str) -> None:
-        self._update(who, what, {"name": self.play.words()})
+    @rule(busy=st.lists(changes, min_size=4, max_size=12))
+    def people_work(self, busy: list[tuple[Any, ...]]) -> None:
+        for kind, what, who, which, pause in busy:
+            person = self._able(what, who, NEEDS.get(kind, "writer"))
+            if person is not None:
+                getattr(self, f"_{kind}")(person, what, which)
+            if pause:
+                self.play.advance(pause)
 
-    @rule(who=people, what=documents)
-    def edit(self, who: str, what: str) -> None:
+    # Twice, since nothing is shown where nothing happens.
+    people_work_on = people_work
+
+    def _rename(self, who: str, what: str, which: int) -> None:
+        self._of(who, what, "PATCH", "", {"name": self.play.words()})
+
+    def _edit(self, who: str, what: str, which: int) -> None:
         self.play.edit(who, what, self.play.words())
 
-    @rule(who=people, what=documents)
-    def trash_or_untrash(self, who: str, what: str) -> None:
+    def _trash(self, who: str, what: str, which: int) -> None:
         file = self.play.file(what)
-        if file is not None:
-            self._update(who, what, {"trashed": not file.trashed})
+        assert file is not None
+        self._of(who, what, "PATCH", "", {"trashed": not file.trashed})
 
-    @rule(who=people, what=documents, to=st.sampled_from(["Catalogue", "Press room", "My Drive"]))
-    def move(self, who: str, what: str, to: str) -> None:
-        play = self.play
-        file = play.file(what)
-        folder = play.world.roots[who] if to == "My Drive" else play.stack.file(to)
-        if file is not None and file.parent != folder:
-            query = {"addParents": folder, "removeParents": file.parent}
-            play.at_google(who, "PATCH", f"/drive/v3/files/{file.id}", {}, **query)
+    def _move(self, who: str, what: str, which: int) -> None:
+        play, file = self.play, self.play.file(what)
+        assert file is not None
+        folders = (play.world.roots[who], play.stack.file("Catalogue"), play.stack.file("Press room"))
+        query = {"addParents": folders[which % 3], "removeParents": file.parent}
+        if folders[which % 3] != file.parent:
+            self._of(who, what, "PATCH", "", {}, **query)
 
-    @rule(who=people, what=documents, noisy=st.booleans())
-    def view(self, who: str, what: str, noisy: bool) -> None:
+    def _view(self, who: str, what: str, which: int) -> None:
         self.play.view(who, what)
 
-    @rule(who=people, what=documents, whom=people, role=st.sampled_from(["reader", "commenter", "writer"]))
-    def share(self, who: str, what: str, whom: str, role: str) -> None:
-        body = {"type": "user", "role": role, "emailAddress": whom}
+    def _share(self, who: str, what: str, which: int) -> None:
+        role = ("reader", "commenter", "writer")[which % 3]
+        body = {"type": "user", "role": role, "emailAddress": PEOPLE[which % 2 + 1]}
         self._of(who, what, "POST", "/permissions", body, sendNotificationEmail="false")
 
-    @rule(who=people, what=documents, whom=people)
-    def unshare(self, who: str, what: str, whom: str) -> None:
-        permission = self.play.person(whom).permission_id
+    def _unshare(self, who: str, what: str, which: int) -> None:
+        permission = self.play.person(PEOPLE[which % 3]).permission_id
         self._of(who, what, "DELETE", f"/permissions/{permission}")
 
-    @rule(who=people, what=st.sampled_from(MORTAL), sure=numbers)
-    def delete(self, who: str, what: str, sure: int) -> None:
-        if sure == 0:
+    def _delete(self, who: str, what: str, which: int) -> None:
+        if what in MORTAL and which == 0:
             self._of(who, what, "DELETE", "")
 
-    @rule(who=people, what=documents)
-    def comment(self, who: str, what: str) -> None:
+    def _comment(self, who: str, what: str, which: int) -> None:
         self._of(who, what, "POST", "/comments", {"content": self.play.words()}, fields="id")
 
-    @rule(who=people, what=documents, which=numbers, how=st.sampled_from(["edit", "delete", "resolve", "reply"]))
-    def change_comment(self, who: str, what: str, which: int, how: str) -> None:
+    def _change_comment(self, who: str, what: str, which: int) -> None:
         comment = self.play.comment_of(what, which)
         path, words = f"/comments/{comment}", {"content": self.play.words()}
+        how = which % 4
         if comment is None:
             return
-        if how == "edit":
+        if how == 0:
             self._of(who, what, "PATCH", path, words, fields="id")
-        elif how == "delete":
+        elif how == 1:
             self._of(who, what, "DELETE", path)
         else:
-            action = {"action": "resolve"} if how == "resolve" else {}
+            action = {"action": "resolve"} if how == 2 else {}
             self._of(who, what, "POST", f"{path}/replies", words | action, fields="id")
 
-    @rule(who=people, what=documents, which=numbers, how=st.sampled_from(["PATCH", "DELETE"]))
-    def change_reply(self, who: str, what: str, which: int, how: str) -> None:
+    def _change_reply(self, who: str, what: str, which: int) -> None:
         comment = self.play.comment_of(what, which)
         reply = None if comment is None else self.play.reply_of(what, comment, which)
         if reply is not None:
-            body = {"content": self.play.words()} if how == "PATCH" else None
+            how, body = ("DELETE", None) if which % 2 else ("PATCH", {"content": self.play.words()})
             self._of(who, what, how, f"/comments/{comment}/replies/{reply}", body, fields="id")
 
-    def _update(self, who: str, what: str, body: Any) -> None:
-        self._of(who, what, "PATCH", "", body)
+    def _able(self, what: str, which: int, role: str) -> str | None:
+        """Somebody who has that role there now."""
+        file = self.play.file(what)
+        world = self.play.world
+        able = (
+            []
+            if file is None
+            else [email for email in PEOPLE if at_least(world.role(self.play.person(email), file), role)]
+        )
+        return able[which % len(able)] if able else None
 
     def _of(self, who: str, what: str, method: str, path: str, body: Any = None, **query: str) -> None:
         file_id = self.play.documents[what]
@@ -252,62 +281,50 @@ class Histories(RuleBasedStateMachine):
 
     # -- writes through the server
 
-    @rule(which=numbers, what=documents, how=st.sampled_from(["rename", "trash", "star", "move"]))
-    def write(self, which: int, what: str, how: str) -> None:
-        tab, file = self._tab(which), self.play.file(what)
-        if file is None or not tab.open:
-            return
-        params: dict[str, Any] = {"fileId": file.id, "requestBody": {}}
-        if how == "rename":
-            params["requestBody"] = {"name": self.play.words()}
-        elif how == "trash":
-            params["requestBody"] = {"trashed": not file.trashed}
-        elif how == "star":
-            params["requestBody"] = {"starred": True}
-        else:
-            folder = self.play.world.roots[tab.email]
-            params |= {"addParents": folder, "removeParents": file.parent}
-        tab.call("drive.files.update", **params)
+    @rule(which=numbers, busy=st.lists(writes, min_size=3, max_size=8))
+    def pages_write(self, which: int, busy: list[tuple[Any, ...]]) -> None:
+        tab = self._tab(which)
+        for method, what, on, pause in busy:
+            params = self._params(tab, method, what, on) if tab.open else None
+            if params is not None:
+                tab.call(f"drive.{method}", **params)
+            if pause:
+                self.play.advance(pause)
 
-    @rule(which=numbers, what=documents, on=numbers, how=st.sampled_from("CUDRrud"))
-    def write_comment(self, which: int, what: str, on: int, how: str) -> None:
-        """Create, update or delete a comment, resolve it; reply, update a reply, delete it."""
-        tab, play = self._tab(which), self.play
-        if play.file(what) is None or not tab.open:
-            return
-        params: dict[str, Any] = {"fileId": play.documents[what], "requestBody": {"content": play.words()}}
-        if how == "C":
-            tab.call("drive.comments.create", **params)
-            return
+    def _params(self, tab: PlayedTab, method: str, what: str, on: int) -> dict[str, Any] | None:
+        """What to send with a write, or None where there is nothing to write to."""
+        play, file = self.play, self.play.file(what)
+        if file is None:
+            return None
+        params: dict[str, Any] = {"fileId": file.id}
+        if method == "files.delete":
+            return params if what in MORTAL and on == 0 else None
+        if method == "permissions.delete":
+            return params | {"permissionId": play.person(PEOPLE[on % 3]).permission_id}
+        if method == "files.update":
+            body: dict[str, Any] = [
+                {"name": play.words()},
+                {"trashed": not file.trashed},
+                {"starred": True},
+                {},
+            ][on % 4]
+            if not body:
+                params |= {"addParents": play.world.roots[tab.email], "removeParents": file.parent}
+            return params | {"requestBody": body}
+        if not method.endswith(".delete"):
+            params["requestBody"] = {"content": play.words()}
+        if method == "comments.create":
+            return params
         comment = play.comment_of(what, on)
         if comment is None:
-            return
+            return None
         params["commentId"] = comment
-        if how in "ud":
-            reply = play.reply_of(what, comment, on)
-            if reply is None:
-                return
-            params["replyId"] = reply
-        if how in "Dd":
-            del params["requestBody"]
-        if how == "R":
+        if method == "replies.create" and on % 2:
             params["requestBody"]["action"] = "resolve"
-        family = "comments" if how in "UD" else "replies"
-        verb = {"U": "update", "u": "update", "D": "delete", "d": "delete"}.get(how, "create")
-        tab.call(f"drive.{family}.{verb}", **params)
-
-    @rule(which=numbers, what=documents, whom=people)
-    def write_unshare(self, which: int, what: str, whom: str) -> None:
-        tab = self._tab(which)
-        if tab.open:
-            permission = self.play.person(whom).permission_id
-            tab.call("drive.permissions.delete", fileId=self.play.documents[what], permissionId=permission)
-
-    @rule(which=numbers, what=st.sampled_from(MORTAL), sure=numbers)
-    def write_delete(self, which: int, what: str, sure: int) -> None:
-        tab = self._tab(which)
-        if tab.open and sure == 0:
-            tab.call("drive.files.delete", fileId=self.play.documents[what])
+        if method in ("replies.update", "replies.delete"):
+            reply = play.reply_of(what, comment, on)
+            return None if reply is None else params | {"replyId": reply}
+        return params
 
     def _tab(self, which: int) -> PlayedTab:
         there = [tab for tab in self.play.tabs if not tab.gone]
