@@ -35,12 +35,36 @@ __all__ = [
 
 # The protocol's section 3, and nothing else of a file or a comment may be shown.
 FILE_FIELDS = frozenset(
-    "id name mimeType version modifiedTime lastModifyingUser headRevisionId md5Checksum size trashed"
-    " webViewLink iconLink".split()
+    [
+        "id",
+        "name",
+        "mimeType",
+        "version",
+        "modifiedTime",
+        "lastModifyingUser",
+        "headRevisionId",
+        "md5Checksum",
+        "size",
+        "trashed",
+        "webViewLink",
+        "iconLink",
+    ]
 )
 COMMENT_FIELDS = frozenset(
-    "id createdTime modifiedTime author content htmlContent quotedFileContent anchor resolved deleted"
-    " action replies".split()
+    [
+        "id",
+        "createdTime",
+        "modifiedTime",
+        "author",
+        "content",
+        "htmlContent",
+        "quotedFileContent",
+        "anchor",
+        "resolved",
+        "deleted",
+        "action",
+        "replies",
+    ]
 )
 _PERSON = frozenset({"displayName", "photoLink"})
 
@@ -319,16 +343,23 @@ def _events(history: History) -> Iterator[tuple[Entry, Page, str, Mapping[str, A
 
 
 _EVENTS: dict[str, dict[str, type]] = {
-    "document.changed": dict(fileId=str, version=str, file=dict, changed=list, via=str, seen_at=str),
-    "document.touched": dict(fileId=str, version=str),
-    "document.lost": dict(fileId=str, reason=str),
-    "document.comment": dict(fileId=str, comment=dict, commentsMark=str, via=str, seen_at=str),
-    "listing.changed": dict(listing=str, data=dict, as_of=str),
+    "document.changed": {
+        "fileId": str,
+        "version": str,
+        "file": dict,
+        "changed": list,
+        "via": str,
+        "seen_at": str,
+    },
+    "document.touched": {"fileId": str, "version": str},
+    "document.lost": {"fileId": str, "reason": str},
+    "document.comment": {"fileId": str, "comment": dict, "commentsMark": str, "via": str, "seen_at": str},
+    "listing.changed": {"listing": str, "data": dict, "as_of": str},
     "session.signed_in": {},
-    "session.signed_out": dict(reason=str),
-    "session.degraded": dict(reason=str, retry_after=object),
+    "session.signed_out": {"reason": str},
+    "session.degraded": {"reason": str, "retry_after": object},
     "session.recovered": {},
-    "server.draining": dict(reconnect_after=object),
+    "server.draining": {"reconnect_after": object},
 }
 _ONE_OF = {
     ("document.lost", "reason"): ("deleted", "no_access"),
@@ -403,9 +434,9 @@ def own_eyes(history: History, truth: Truth) -> Iterator[Complaint]:
                 file = params.get("file")
                 comments = [params["comment"]] if "comment" in params else []
         elif entry.what == "answer" and "result" in entry.message:
-            if page.calls.get(entry.message.get("id"), ("",))[0] == "documents.watch":
-                file = entry.message["result"].get("file")
-                comments = entry.message["result"].get("comments", [])
+            watched = page.calls.get(entry.message.get("id"), ("",))[0] == "documents.watch"
+            file = entry.message["result"].get("file") if watched else None
+            comments = entry.message["result"].get("comments", []) if watched else []
         strange = [*_strange_file(file), *(name for each in comments for name in _strange_comment(each))]
         if strange:
             text = f"was shown {', '.join(strange)}"
@@ -434,15 +465,17 @@ def told_once(history: History, truth: Truth) -> Iterator[Complaint]:
 
     for entry, page, method, params in _events(history):
         known = page.documents.get(str(params.get("fileId")))
-        if method == "document.changed" and known is not None and known.watched:
-            if known.version == params.get("version"):
+        if method == "document.changed":
+            if known is not None and known.watched and known.version == params.get("version"):
                 yield twice(entry, f"{params['fileId']} version {known.version}")
-        elif method == "document.comment" and known is not None and known.comments is not None:
+        elif method == "document.comment":
             comment = params["comment"]
-            if bare(known.comments.get(comment["id"], {})) == bare(comment):
+            before = {} if known is None else (known.comments or {}).get(comment["id"], {})
+            if bare(before) == bare(comment):
                 yield twice(entry, f"comment {comment['id']} of {params['fileId']}")
-        elif method == "listing.changed" and params.get("listing") in page.listings:
-            if _listed(page.listings[params["listing"]][1]) == _listed(params["data"]):
+        elif method == "listing.changed":
+            before = page.listings.get(params["listing"], ("", None))[1]
+            if _listed(before) == _listed(params["data"]):
                 yield twice(entry, f"listing {params['listing']}")
 
 
@@ -472,18 +505,26 @@ def losses_are_true(history: History, truth: Truth) -> Iterator[Complaint]:
 def nothing_after_a_proof(history: History, truth: Truth) -> Iterator[Complaint]:
     """Nothing is told of a document to who lost it longer ago than a proof lives."""
     for entry, page in _replay(history):
-        file_id = ""
-        if entry.what == "event":
-            if entry.message.get("method") in ("document.changed", "document.comment", "document.touched"):
-                file_id = str((entry.message.get("params") or {}).get("fileId"))
-        elif entry.what == "answer" and "result" in entry.message:
-            if page.calls.get(entry.message.get("id"), ("",))[0] == "documents.watch":
-                file_id = entry.message["result"]["fileId"]
+        file_id = _told_of(entry, page)
         if file_id:
             gone = truth.lost_for(file_id, history.user, entry.at)
             if gone > PROOF + IN_FLIGHT:
                 text = f"told of {file_id} {gone:.0f} s after {history.user} lost it"
                 yield Complaint("nothing_after_a_proof", history.connection, entry.at, text)
+
+
+def _told_of(entry: Entry, page: Page) -> str:
+    """The document whose state this tells; empty for none."""
+    if entry.what == "event" and entry.message.get("method") in (
+        "document.changed",
+        "document.comment",
+        "document.touched",
+    ):
+        return str((entry.message.get("params") or {}).get("fileId"))
+    watch = page.calls.get(entry.message.get("id"), ("",))[0] == "documents.watch"
+    if entry.what == "answer" and watch and "result" in entry.message:
+        return str(entry.message["result"]["fileId"])
+    return ""
 
 
 def true_at_the_end(history: History, truth: Truth) -> Iterator[Complaint]:

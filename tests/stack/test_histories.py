@@ -54,7 +54,19 @@ FAULTS: tuple[dict[str, Any], ...] = (
 )
 
 # What people do at Google, and what they must be there to do it (a writer, if nothing is said).
-KINDS = "rename edit trash move view share unshare delete comment change_comment change_reply".split()
+KINDS = [
+    "rename",
+    "edit",
+    "trash",
+    "move",
+    "view",
+    "share",
+    "unshare",
+    "delete",
+    "comment",
+    "change_comment",
+    "change_reply",
+]
 NEEDS = {"view": "reader", "comment": "commenter", "change_comment": "commenter", "change_reply": "commenter"}
 
 people = st.sampled_from(PEOPLE)
@@ -63,8 +75,18 @@ numbers = st.integers(0, 7)
 changes = st.tuples(st.sampled_from(KINDS), documents, numbers, numbers, st.sampled_from([0, 0, 1, 5, 20]))
 writes = st.tuples(
     st.sampled_from(
-        "files.update files.update comments.create comments.update comments.delete replies.create"
-        " replies.update replies.delete permissions.delete files.delete".split()
+        [
+            "files.update",
+            "files.update",
+            "comments.create",
+            "comments.update",
+            "comments.delete",
+            "replies.create",
+            "replies.update",
+            "replies.delete",
+            "permissions.delete",
+            "files.delete",
+        ]
     ),
     documents,
     numbers,
