@@ -229,6 +229,22 @@ class PlayedTab:
             self.socket[1].text_received(json.dumps(message).encode())
             self.play.stack.flush()
 
+    def answer(self, call_id: str | None) -> Mapping[str, Any] | None:
+        """The answer to a call, if it came."""
+        return next(
+            (
+                e.message
+                for e in self.history.entries
+                if e.what == "answer" and e.message.get("id") == call_id
+            ),
+            None,
+        )
+
+    def events(self, name: str) -> list[Mapping[str, Any]]:
+        """The params of the events of that name, in order."""
+        told = [entry.message for entry in self.history.entries if entry.what == "event"]
+        return [message.get("params") or {} for message in told if message["method"] == name]
+
     def ask(self) -> None:
         """Watch what it wants and does not have yet, from the versions it knows."""
         if not self.open:
@@ -257,10 +273,10 @@ class PlayedTab:
 class Play:
     """One history in the making."""
 
-    def __init__(self, documents: tuple[str, ...]) -> None:
+    def __init__(self, documents: tuple[str, ...], toml: str = CONFIGURATION) -> None:
         self._logged: list[str] = []
         globalLogPublisher.addObserver(self._observe)
-        self.stack = Machine(CONFIGURATION)
+        self.stack = Machine(toml)
         self.world = self.stack.sandbox.world
         self.documents = {name: self.stack.file(name) for name in documents}
         self.identities = {email: self.stack.sign_in(email) for email in PEOPLE}
@@ -411,13 +427,13 @@ class Play:
 
     # -- the end
 
-    def end(self) -> list[Complaint]:
+    def end(self, settle: float = SETTLE) -> list[Complaint]:
         """Faults end, everybody comes back, all settles; what was wrong?"""
         self.stack.sandbox.faults.in_force = []
         for _ in range(3):
             for tab in self.tabs:
                 tab.connect()
-            self.advance(SETTLE / 3, step=1.0)
+            self.advance(settle / 3, step=1.0)
         return self._complaints()
 
     def _complaints(self) -> list[Complaint]:

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from docsession.sandbox.sharing import at_least
 from tests.histories import listing_key
-from tests.stack.playing import PEOPLE, Play, PlayedTab
+from tests.stack.playing import ANN, PEOPLE, Play, PlayedTab
 
 DOCUMENTS = ("Autumn plan", "Talk for the shops", "River bend.png", "House style.txt", "Minutes")
 # What may be deleted for good: some are to be there in the end.
@@ -217,9 +217,21 @@ class Histories(RuleBasedStateMachine):
     def done_but_not_answered(self, method: str) -> None:
         self._order({"match": {"method": method}, "after": True, "times": 1})
 
-    @rule(status=st.sampled_from([400, 404, 410]))
-    def lost_feed_token(self, status: int) -> None:
+    @rule(status=st.sampled_from([400, 404, 410]), what=documents)
+    def lost_feed_token(self, status: int, what: str) -> None:
+        """And what happened since the last sweep is in no log that we can read."""
         self._order({"match": {"method": "drive.changes.list"}, "status": status, "times": 1})
+        self._of(self._able(what, 0, "writer") or ANN, what, "PATCH", "", {"name": self.play.words()})
+
+    @rule(what=documents, whom=people, pause=st.sampled_from([30, 590, 650]))
+    def lost_while_blind(self, what: str, whom: str, pause: int) -> None:
+        """Google does not answer somebody who loses access meanwhile; others see on."""
+        self._order({"match": {"method": "drive.*", "user": whom}, "status": 503})
+        owner = self._able(what, 0, "owner") or ANN
+        self._of(owner, what, "DELETE", f"/permissions/{self.play.person(whom).permission_id}")
+        self.play.jump(pause)
+        self._of(owner, what, "PATCH", "", {"name": self.play.words()})
+        self.play.advance(20)
 
     @rule()
     def no_faults(self) -> None:
