@@ -1,4 +1,4 @@
-"""Google says no, with each of its reasons: who slows down, for how long, who is told, what the caller gets."""
+"""Google says no, with each of its reasons: who slows down, how long, who is told, what the caller gets."""
 
 from __future__ import annotations
 
