@@ -7,17 +7,20 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
 from treq.client import HTTPClient
+from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, globalLogPublisher
 
 from docsession.connection import Connection
 from docsession.model import Identity
+from docsession.sandbox.app import Sandbox
 from docsession.sandbox.masks import parse as parse_mask
 from docsession.sandbox.records import File, Person
 from docsession.sandbox.resources import Viewer, show_comment
@@ -86,26 +89,58 @@ class Cable:
         self._cut = True
 
 
+class _GooglesClock:
+    """The clock, for Google: its timers go on when a server of ours stops."""
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self.seconds = clock.seconds
+        self.timers: list[Any] = []
+
+    def callLater(self, delay: float, *arguments: Any, **named: Any) -> Any:
+        call = self._clock.callLater(delay, *arguments, **named)
+        self.timers = [each for each in self.timers if each.active()] + [call]
+        return call
+
+    def getDelayedCalls(self) -> list[Any]:
+        return [each for each in self.timers if each.active()]
+
+
 class Machine(Stack):
-    """The server on a machine where its process can be killed."""
+    """The server on a machine where its process can be killed, and Google somewhere else."""
 
     def start_server(self) -> None:
         if not hasattr(self, "google"):
-            self.google = self.agent
+            self.googles_clock = _GooglesClock(self.clock)
+            self.sandbox = Sandbox(
+                self.googles_clock,  # type: ignore[arg-type]
+                base_url=SANDBOX,
+                rng=random.Random(1),
+            )
+            self.google = RequestTraversalAgent(self.sandbox.resource())
             self.killed: list[Any] = []
         self.cable = Cable(self.google)
         self.agent = self.cable  # type: ignore[assignment]
         super().start_server()
 
+    def stop_server(self) -> None:
+        self.await_(self.assembly.directory.stop())
+        self.await_(self.assembly.documents.stop())
+        self.await_(self.store.close())
+        self._stop_timers()
+
     def kill_server(self) -> None:
         """As ``kill -9``: nothing is finished, nothing is said, nothing runs any more."""
         self.cable.cut()
-        timers = self.clock.getDelayedCalls()
+        # Held, so that what was under way is not even tidied up.
+        self.killed.append((self.cable, self.assembly, self.store, self._stop_timers()))
+        self.await_(self.store.close())
+
+    def _stop_timers(self) -> list[Any]:
+        timers = [call for call in self.clock.getDelayedCalls() if call not in self.googles_clock.timers]
         for call in timers:
             call.cancel()
-        # Held, so that what was under way is not even tidied up.
-        self.killed.append((self.cable, self.assembly, self.store, timers))
-        self.await_(self.store.close())
+        return timers
 
 
 class _Wire:
