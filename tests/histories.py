@@ -369,6 +369,7 @@ _ONE_OF = {
     ("session.degraded", "reason"): (
         "google_rate_limited",
         "google_unavailable",
+        "google_forbids",
         "store_unavailable",
     ),
 }

@@ -99,19 +99,18 @@ def test_a_token_that_google_does_not_know_is_refreshed_once_and_nobody_notices(
         assert that.asked("oauth2.token.refresh") == 1
 
 
-def test_a_token_that_google_never_likes_is_not_refreshed_for_ever() -> None:
+def test_a_token_that_google_never_likes_is_a_dead_grant_and_not_refreshed_for_ever() -> None:
     with day() as that:
         that.faults({"user": ANN, "method": "drive.files.get", "status": 401, "reason": "authError"})
-        said = error(that.read_is_answered(that.ann, 1))
-        assert said["name"] == "not_signed_in"
+        that.read(that.ann)
         that.rename("Without Ann's eyes")
         that.advance(60)
-        assert that.names(that.bob) == ["Without Ann's eyes"]
-        # A look and its one more try, now and then; no storm.
-        assert that.asked("oauth2.token.refresh") <= 30
-        that.faults()
+        assert that.asked("oauth2.token.refresh") == 1
         for tab in (that.ann, that.ann2):
-            tab.gone = not tab.open  # to mark the grant dead would be right, too
+            assert tab.events("session.signed_out") == [{"reason": "revoked"}]
+            assert tab.history.entries[-1].message == {"code": 4500}
+            tab.gone = True
+        assert that.names(that.bob) == that.names(that.cat) == ["Without Ann's eyes"]
 
 
 @pytest.mark.parametrize("limit", [USERS_LIMIT, TOO_MANY], ids=["403", "429"])
@@ -171,18 +170,17 @@ def test_a_limit_without_a_time_is_waited_out_with_a_backoff(limit: dict[str, An
         assert that.lost() == []
 
 
-@pytest.mark.parametrize("limit", [USERS_LIMIT, TOO_MANY], ids=["403", "429"])
-def test_a_limit_that_lasts_is_not_run_against(limit: dict[str, Any]) -> None:
+def test_a_users_limit_that_lasts_is_not_run_against() -> None:
     with day() as that:
         that.ann.wants[that.play.documents[NOTES]] = False
         that.ann.ask()
         that.advance(10)
-        that.faults({"user": ANN, "method": "drive.*", **limit})
+        that.faults({"user": ANN, "method": "drive.*", **USERS_LIMIT})
         that.advance(30)
         that.reset()
         that.rename("Seen by the others")
-        that.advance(120)
-        assert that.asked(by=ANN) <= 16, "half of what looking every five seconds costs"
+        that.advance(180)
+        assert that.asked(by=ANN) <= 16, "a third of what looking every five seconds costs"
         assert that.names(that.bob) == that.names(that.ann) == ["Seen by the others"]
         assert that.lost() == []
         # The state of things is told to whom it concerns, once, and its end too.
@@ -193,6 +191,25 @@ def test_a_limit_that_lasts_is_not_run_against(limit: dict[str, Any]) -> None:
         that.advance(120)
         assert that.names(that.ann)[-1] == "Only for Ann"
         assert that.degraded(that.ann) == that.degraded(that.ann2) == ["google_rate_limited", "recovered"]
+
+
+@pytest.mark.parametrize("limit", [PROJECTS_LIMIT, TOO_MANY], ids=["403", "429"])
+def test_the_projects_limit_that_lasts_is_not_run_against(limit: dict[str, Any]) -> None:
+    with day() as that:
+        that.faults({"method": "drive.*", **limit})
+        that.advance(30)
+        that.reset()
+        that.rename("Seen late")
+        that.advance(180)
+        assert that.asked() <= 16, "nobody asks while all are refused, but for a try now and then"
+        assert that.lost() == []
+        for tab in that.tabs:
+            assert that.degraded(tab) == ["google_rate_limited"]
+        that.faults()
+        that.advance(120)
+        for tab in that.tabs:
+            assert that.names(tab) == ["Seen late"]
+            assert that.degraded(tab) == ["google_rate_limited", "recovered"]
 
 
 def test_the_days_limit_stops_everybody_until_midnight_in_california() -> None:
