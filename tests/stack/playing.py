@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from treq.client import HTTPClient
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, globalLogPublisher
 
 from docsession.connection import Connection
@@ -25,6 +26,7 @@ from docsession.sandbox.masks import parse as parse_mask
 from docsession.sandbox.records import File, Person
 from docsession.sandbox.resources import Viewer, show_comment
 from docsession.sandbox.show_file import show_file
+from docsession.steady import SteadyTime
 from tests.histories import (
     FILE_FIELDS,
     Complaint,
@@ -90,24 +92,28 @@ class Cable:
 
 
 class _GooglesClock:
-    """The clock, for Google: its timers go on when a server of ours stops."""
+    """The time at Google, where nobody sets clocks; its timers go on when a server of ours stops."""
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: MemoryReactorClock) -> None:
         self._clock = clock
-        self.seconds = clock.seconds
         self.timers: list[Any] = []
+
+    def seconds(self) -> float:
+        return float(self._clock.rightNow)
 
     def callLater(self, delay: float, *arguments: Any, **named: Any) -> Any:
         call = self._clock.callLater(delay, *arguments, **named)
         self.timers = [each for each in self.timers if each.active()] + [call]
         return call
 
-    def getDelayedCalls(self) -> list[Any]:
-        return [each for each in self.timers if each.active()]
-
 
 class Machine(Stack):
-    """The server on a machine where its process can be killed, and Google somewhere else."""
+    """The server on a machine whose clock is set and whose processes are killed; Google is elsewhere."""
+
+    def __init__(self, toml: str = "") -> None:
+        self.clock_set_by = 0.0
+        self.killed: list[Any] = []
+        super().__init__(toml)
 
     def start_server(self) -> None:
         if not hasattr(self, "google"):
@@ -118,29 +124,27 @@ class Machine(Stack):
                 rng=random.Random(1),
             )
             self.google = RequestTraversalAgent(self.sandbox.resource())
-            self.killed: list[Any] = []
+        # As each process does at its start: timers go by a time that does not jump.
+        self.clock.seconds = SteadyTime(  # type: ignore[method-assign]
+            lambda: self.clock.rightNow + self.clock_set_by, lambda: self.clock.rightNow
+        )
         self.cable = Cable(self.google)
         self.agent = self.cable  # type: ignore[assignment]
         super().start_server()
-
-    def stop_server(self) -> None:
-        self.await_(self.assembly.directory.stop())
-        self.await_(self.assembly.documents.stop())
-        self.await_(self.store.close())
-        self._stop_timers()
 
     def kill_server(self) -> None:
         """As ``kill -9``: nothing is finished, nothing is said, nothing runs any more."""
         self.cable.cut()
         # Held, so that what was under way is not even tidied up.
-        self.killed.append((self.cable, self.assembly, self.store, self._stop_timers()))
+        timers = list(self.clock.getDelayedCalls())
+        self.killed.append((self.cable, self.assembly, self.store, timers))
+        self.stop_timers()
         self.await_(self.store.close())
 
-    def _stop_timers(self) -> list[Any]:
-        timers = [call for call in self.clock.getDelayedCalls() if call not in self.googles_clock.timers]
-        for call in timers:
-            call.cancel()
-        return timers
+    def stop_timers(self) -> None:
+        for call in list(self.clock.getDelayedCalls()):
+            if call not in self.googles_clock.timers:
+                call.cancel()
 
 
 class _Wire:

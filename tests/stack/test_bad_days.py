@@ -70,6 +70,44 @@ def test_the_clock_jumps_with_requests_and_pauses_under_way() -> None:
         assert that.lost() == []
 
 
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0], ids=["forward", "back"])
+def test_somebody_sets_the_machines_clock(seconds: float) -> None:
+    """Nothing stands still for an hour, and nothing is all due at once."""
+    with day() as that:
+        watch_listing(that, that.ann, that.bob)
+        that.stack.clock_set_by = seconds
+        that.reset()
+        that.rename("In time")
+        that.advance(70)
+        assert [that.names(tab) for tab in that.tabs] == [["In time"]] * 4
+        assert 8 <= that.asked("drive.files.get") <= 24
+        assert that.asked("drive.changes.list") in (1, 2)
+        that.advance(2 * 3600, step=5)
+        that.rename("Two hours later")
+        that.advance(20)
+        assert [that.names(tab)[-1] for tab in that.tabs] == ["Two hours later"] * 4
+        assert that.lost() == []
+        assert all(tab.open for tab in that.tabs)
+        assert 6 <= that.asked("oauth2.token.refresh") <= 9
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0], ids=["forward", "back"])
+def test_the_server_restarts_with_another_time(seconds: float) -> None:
+    with day() as that:
+        that.stack.clock_set_by = seconds
+        that.play.restart(clean=False)
+        that.rename("While it was away")
+        for tab in that.tabs:
+            tab.connect()
+        that.advance(60)
+        for tab in that.tabs:
+            assert tab.open
+            assert tab.page.documents[that.talk].file["name"] == "While it was away"
+        that.rename("Afterwards")
+        that.advance(30)
+        assert [that.names(tab)[-1] for tab in that.tabs] == ["Afterwards"] * 4
+
+
 # -- grants
 
 
