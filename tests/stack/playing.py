@@ -60,6 +60,9 @@ _SHARED = parse_mask(
 _DRIVE_SCOPE = "https://www.googleapis.com/auth/drive"
 
 
+_SANDBOX_KEYS: list[Any] = []
+
+
 class Cable:
     """What one server process has to Google: when the process is killed, no answer reaches it."""
 
@@ -124,6 +127,10 @@ class Machine(Stack):
                 rng=random.Random(1),
             )
             self.google = RequestTraversalAgent(self.sandbox.resource())
+            # Making a key is slow, and which one it is decides nothing.
+            if not _SANDBOX_KEYS:
+                _SANDBOX_KEYS.extend(self.sandbox.keys._published())
+            self.sandbox.keys._keys = list(_SANDBOX_KEYS)
         # As each process does at its start: timers go by a time that does not jump.
         self.clock.seconds = SteadyTime(  # type: ignore[method-assign]
             lambda: self.clock.rightNow + self.clock_set_by, lambda: self.clock.rightNow
@@ -493,6 +500,7 @@ class Play:
                     listed = self.at_google(tab.email, "GET", "/drive/v3/files", None, **params)
                     self.truth.listings[tab.email, key] = listed
         found = complaints([tab.history for tab in self.tabs], self.truth)
+        found += [Complaint("written_once", "server", now, f"{words!r}, twice") for words in self._repeated()]
         for tab in self.tabs:
             name = tab.history.connection
             if not tab.gone and not tab.open:
@@ -502,6 +510,14 @@ class Play:
             if not tab.gone and lacks:
                 found.append(Complaint("comes_back", name, now, f"it could not watch {lacks}"))
         return found + [Complaint("logged", "server", now, text) for text in self._logged]
+
+    def _repeated(self) -> list[str]:
+        """What stands in two comments or replies: nobody here says anything twice."""
+        said: list[str] = []
+        for file in self.world.files.values():
+            for comment in file.comments.values():
+                said += [each.content for each in (comment, *comment.replies) if each.content]
+        return sorted({words for words in said if said.count(words) > 1})
 
     def close(self) -> None:
         self.stack.close()
