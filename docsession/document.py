@@ -126,14 +126,15 @@ class Document:
     # -- to and from the store
 
     @classmethod
-    def from_record(cls, record: DocumentRecord) -> Document:
+    def from_record(cls, record: DocumentRecord, now: float) -> Document:
+        """What the store has of it. What was seen later than now, before somebody set the clock
+        back, was seen nobody knows when: it proves nothing, and puts off no look."""
         document = cls(record.file_id)
         document.file = dict(record.file)
         document.version = record.version
         document.google_version = record.google_version
-        document.as_of = record.as_of
-        document.newest_at = record.as_of
-        document.proofs = dict(record.proofs)
+        document.as_of = document.newest_at = min(record.as_of, now)
+        document.proofs = {user: proof for user, proof in record.proofs.items() if max(proof) <= now}
         return document
 
     def record(self) -> DocumentRecord:

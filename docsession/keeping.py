@@ -61,7 +61,7 @@ class Keeping:
             record = await self._store.load_document(file_id)
         except Unavailable:
             return None  # then Google is asked, as for any other document
-        return None if record is None else Document.from_record(record)
+        return None if record is None else Document.from_record(record, self._clock.seconds())
 
     async def _write(self, writing: Awaitable[Any]) -> None:
         try:

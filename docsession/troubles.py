@@ -67,8 +67,9 @@ class Troubles:
 
     def limited(self, user_id: str | None, reason: str, seconds: float) -> None:
         """Google said why nothing of this user's (None: of anybody's) is asked for so long."""
-        if seconds >= PAUSE:
-            trouble = FORBIDDEN if reason == "domainPolicy" else LIMITED
+        trouble = FORBIDDEN if reason == "domainPolicy" else LIMITED
+        # Where the last pause was told, a short one says that it is not over yet.
+        if seconds >= PAUSE or (trouble, user_id) in self._causes:
             self._begin(trouble, user_id, "pause", self._clock.seconds() + seconds)
 
     def weather(self, well: bool, retry_after: float) -> None:
@@ -154,7 +155,8 @@ class Troubles:
         now = self._clock.seconds()
         for (reason, user_id), causes in list(self._causes.items()):
             for cause, until in list(causes.items()):
-                if 0 <= until <= now:
+                # Not at once: what waited for the end is asked only now, and may be refused again.
+                if 0 <= until <= now - CHECK:
                     self._end(reason, user_id, cause)
         stretch = self._stretch()
         if stretch >= STRETCHED:

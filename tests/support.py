@@ -191,7 +191,11 @@ class Stack:
         self.await_(self.assembly.documents.stop())
         self.assembly.economy.stopService()
         self.await_(self.store.close())
-        for call in self.clock.getDelayedCalls():
+        self.stop_timers()
+
+    def stop_timers(self) -> None:
+        """Nothing is due any more."""
+        for call in list(self.clock.getDelayedCalls()):  # it is the clock's own list
             call.cancel()
 
     def close(self) -> None:

@@ -398,6 +398,21 @@ class Restarting(StackTestCase):
         answer = back.call("documents.watch", fileId=self.talk, version=version)
         self.assertEqual((answer["file"]["name"], answer["changed"]), ("Later", False))
 
+    def test_what_was_stored_before_the_clock_was_set_back_proves_nothing_and_puts_off_no_look(self) -> None:
+        ann = self.tab(ANN)
+        self.stack.advance(20)
+        ann.lose()
+        self.stack.stop_server()
+        self.stack.clock.rightNow -= 3600
+        self.stack.start_server()
+        before = self.stack.calls()["drive.files.get"]
+        back = self.stack.tab(ann.identity)
+        back.call("documents.watch", fileId=self.talk)
+        self.assertEqual(self.stack.calls()["drive.files.get"], before + 1)
+        self.rename("In time")
+        self.stack.advance(15)
+        self.assertEqual(self.names(back), ["In time"])
+
     def test_looks_after_a_restart_are_spread_over_an_interval(self) -> None:
         ann = self.stack.signed_in_tab(ANN)
         ids = [file.id for file in self.stack.sandbox.world.files.values() if self.may_see(ann, file.id)]

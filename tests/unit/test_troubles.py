@@ -42,6 +42,14 @@ class TroubleTests(SynchronousTestCase):
         self.troubles.limited("ann", "userRateLimitExceeded", 4)
         self.assertEqual(self.ann.heard, [])
 
+    def test_a_limit_that_comes_again_when_its_pause_ends_is_one_trouble(self) -> None:
+        for pause in (8, 20, 2, 30, 1, 17):  # short ones, too
+            self.troubles.limited("ann", "userRateLimitExceeded", pause)
+            self.clock.pump([1] * (pause + 2))  # until the next try, which is refused
+        self.assertEqual(self.ann.heard, [("degraded", "google_rate_limited")])
+        self.clock.pump([1] * 10)
+        self.assertEqual(self.ann.heard[1:], [("recovered", None)])
+
     def test_everybodys_limit_is_told_to_all_once(self) -> None:
         self.troubles.limited("ann", "userRateLimitExceeded", 100)
         self.troubles.limited(None, "rateLimitExceeded", 20)
