@@ -18,6 +18,7 @@ __all__ = ["Delivery", "Message"]
 
 _AGAIN = frozenset({500, 502, 503, 504})
 _TRIES = 6
+_ANSWER_WITHIN = 10.0
 _USER_AGENT = "APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)"
 
 
@@ -91,9 +92,19 @@ class Delivery:
         for name, value in message.headers.items():
             headers.setRawHeaders(name, [value])
         headers.setRawHeaders("X-Goog-Channel-Expiration", [formatdate(message.expires, usegmt=True)])
+        posting = Deferred.fromCoroutine(_answer(agent, message.address, headers))
+        timer = self._clock.callLater(_ANSWER_WITHIN, posting.cancel)
         try:
-            response = await agent.request(b"POST", message.address.encode("ascii"), headers, None)
-            await readBody(response)
-        except Exception:
+            return await posting
+        except Exception as error:
+            self._log.debug("nobody took a message: {error}", error=type(error).__name__)
             return 503
-        return int(response.code)
+        finally:
+            if timer.active():
+                timer.cancel()
+
+
+async def _answer(agent: IAgent, address: str, headers: Headers) -> int:
+    response = await agent.request(b"POST", address.encode("ascii"), headers, None)
+    await readBody(response)
+    return int(response.code)

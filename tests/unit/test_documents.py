@@ -133,6 +133,19 @@ class OneLookForAll(StackTestCase):
                     for hidden in ("emailAddress", '"me"', "capabilities", "parents", "permission"):
                         self.assertNotIn(hidden, text)
 
+    def test_trashed_with_its_folder_shows_to_whoever_asks_next(self) -> None:
+        """Google's number does not move, and the version told is that number: so it is no event."""
+        ann = self.tab(ANN)
+        world = self.stack.sandbox.world
+        folder, talk = world.files[self.stack.file("Catalogue")], world.files[self.talk]
+        world.children[talk.parent].discard(talk.id)
+        talk.parent = folder.id
+        folder.trashed = True
+        self.stack.advance(20)
+        self.assertEqual(ann.events("document.changed"), [])
+        again = ann.call("documents.watch", fileId=self.talk)
+        self.assertTrue(again["file"]["trashed"])
+
     def test_a_view_at_google_is_no_event(self) -> None:
         ann = self.tab(ANN)
         version = ann.call("documents.watching")["documents"][0]["version"]

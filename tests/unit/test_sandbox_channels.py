@@ -255,6 +255,14 @@ class ChannelTests(SynchronousTestCase):
             self.assertEqual(len(self.hook.messages), posts, answers)
             self.hook.answers = []
 
+    def test_no_answer_for_ten_seconds_is_as_good_as_a_503(self) -> None:
+        self.watch()
+        self.hook.slow = True
+        self.rename("New")
+        self.hook.slow = False
+        self.google.clock.pump([1] * 12)
+        self.assertEqual(self.hook.numbers()[1:], [self.hook.numbers()[1]] * 2)
+
     # -- the end
 
     def test_stopped_by_who_opened_it_and_by_nobody_else(self) -> None:
