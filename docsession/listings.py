@@ -149,13 +149,14 @@ class Listings(Service):
 
     def touched(self, files: Files) -> None:
         """Something happened to these; None for one that is out of sight."""
-        for listing in self._listings.values():
+        # A list: a run that finds the grant dead ends this session, and all listings, at once.
+        for listing in list(self._listings.values()):
             if any(listing.could_hold(file_id, file) for file_id, file in files.items()):
                 self._run(listing)
 
     def all_touched(self, *, at_once: bool = False) -> None:
         """Something happened, nobody can tell to what; ``at_once``: the user did it."""
-        for listing in self._listings.values():
+        for listing in list(self._listings.values()):
             self._run(listing, at_once=at_once)
 
     def hinted(self) -> None:
@@ -212,7 +213,7 @@ class Listings(Service):
         now = self._clock.seconds()
         if now >= self._elsewhere_due:
             self._elsewhere_due = self._next(self._polling.feed)
-            for listing in self._listings.values():
+            for listing in list(self._listings.values()):
                 if listing.elsewhere or listing.stale:
                     self._run(listing)
         # A channel that ended leaves a due time that is far too late.
