@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from twisted.web.http_headers import Headers
 
 from docsession.sandbox.records import DOCUMENT, File, Permission
 from tests.histories import listing_key
@@ -297,3 +298,49 @@ def test_a_restart_in_the_middle_of_everything(clean: bool) -> None:
                 comment["content"] for comment in (tab.page.documents[that.talk].comments or {}).values()
             ]
             assert shown == contents
+
+
+# -- strangers
+
+
+# Of the in-memory connection, which is not ours.
+@pytest.mark.filterwarnings("ignore:Using readBody with a transport:DeprecationWarning")
+def test_the_push_address_is_flooded_with_wrong_tokens() -> None:
+    """Nothing is looked at, stored or lost for it, and Google's own messages come through."""
+    with day('[push]\nurl = "http://127.0.0.1:8765"\n') as that:
+        channels = that.stack.sandbox.channels.open.values()
+        assert len(channels) == 3
+        that.reset()
+        before = (that.stack.directory / "docsession.sqlite-wal").read_bytes()
+        answers = [
+            _post(that, channel.id, token, str(number))
+            for number in range(200)
+            for channel in channels
+            for token in ("", "guess", channel.token[:-1], channel.token + "A")
+        ]
+        answers += [_post(that, f"unknown-{number}", "guess", "1") for number in range(200)]
+        assert set(answers) == {404}
+        that.advance(2)
+        assert that.asked() == 0
+        assert (that.stack.directory / "docsession.sqlite-wal").read_bytes() == before
+        that.rename("In the flood")
+        that.advance(10)
+        assert [that.names(tab) for tab in that.tabs] == [["In the flood"]] * 4
+        assert "result" in that.read_is_answered(that.bob, 0.5)
+
+
+def _post(that: Day, channel_id: str, token: str, number: str) -> int:
+    """Somebody posts about a channel; returns the status of the answer."""
+    headers = {
+        "X-Goog-Channel-ID": channel_id,
+        "X-Goog-Channel-Token": token,
+        "X-Goog-Message-Number": number,
+        "X-Goog-Resource-ID": "it",
+        "X-Goog-Resource-State": "change",
+    }
+    sent = Headers({name: [value] for name, value in headers.items() if value})
+    answered: list[Any] = []
+    request = that.stack.posts.request(b"POST", b"http://127.0.0.1:8765/api/drive/notifications", sent)
+    request.addBoth(answered.append)
+    that.stack.posts.flush()
+    return int(answered[0].code)
