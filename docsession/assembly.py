@@ -193,6 +193,7 @@ def assemble(
             polling=polling,
             allowance=economy.allowance,
             on_sweep=metrics.swept,
+            on_run=metrics.listed,
             new_id=new_id,
         )
 
@@ -210,8 +211,9 @@ def assemble(
 
     def touch_listings(via: str, document: Document) -> None:
         for user in directory.live_users():
-            # Only those that show it: whose listing it could come to, their own feed says.
-            user.listings.touched({document.id: None})
+            # Of who does not watch it, only those that show it: the rest their own feed says.
+            seen = document.file if user.id in document.watchers else None
+            user.listings.touched({document.id: seen})
 
     documents.listen(touch_listings)
 

@@ -162,6 +162,7 @@ class Polling(Section, frozen=True):
     feed: Seconds = 60
     feed_with_push: Seconds = 600
     listing_gap: Seconds = 5
+    listing: Seconds = 900
     comments: Seconds = 900
     proof: Seconds = 600
     cache: Seconds = 120

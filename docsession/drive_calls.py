@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import msgspec
@@ -13,9 +13,11 @@ from twisted.internet.interfaces import IReactorTime
 from docsession import rpc
 from docsession.document import Tab, Viewer
 from docsession.documents import Documents
+from docsession.errors import OutcomeUnknown
 from docsession.google.cache import Cache, Cached
 from docsession.google.drive import Account, Drive
 from docsession.google.drive_request import COMMENT_FIELDS, REPLY_FIELDS, DriveRequest, widen_fields
+from docsession.google.feed import FILE_FIELDS
 from docsession.google.look import OWN_FIELDS, SHARED_FIELDS, shared_comment, view_of
 from docsession.interfaces import Sending
 from docsession.listings import Listings
@@ -27,14 +29,18 @@ __all__ = ["CACHED", "DriveCalls"]
 # Reads whose answers may be kept; comments only of documents somebody watches.
 CACHED = frozenset({"drive.files.get", "drive.files.list", "drive.comments.list"})
 
-# What the hub must learn from a write's answer, beside what the page asked for.
+# What the hub and the listings must learn from a write's answer, beside what the page asked for.
 _NEEDED = {
-    "drive.files.update": f"{SHARED_FIELDS},{OWN_FIELDS}",
+    "drive.files.update": f"{SHARED_FIELDS},{OWN_FIELDS},{FILE_FIELDS}",
+    "drive.files.create": FILE_FIELDS,
+    "drive.files.copy": FILE_FIELDS,
     "drive.comments.create": COMMENT_FIELDS,
     "drive.comments.update": COMMENT_FIELDS,
     "drive.replies.create": REPLY_FIELDS,
     "drive.replies.update": REPLY_FIELDS,
 }
+# Their answers say what the file is now; of what else is written nobody knows what it touched.
+_TELLING = frozenset({"create", "copy", "update"})
 
 
 class DriveCalls:
@@ -88,8 +94,10 @@ class DriveCalls:
             as_of = self._clock.seconds()
             try:
                 answer = await self._drive.call(self._account, request, sending=sending)
-            except Exception:
+            except Exception as error:
                 self._doubt(request)
+                if self.listings is not None and isinstance(error, OutcomeUnknown):
+                    self.listings.all_touched()
                 raise
             self._learn(request, answer, as_of, tab)
         return {"data": answer, "as_of": rfc3339(as_of), "source": "google"}
@@ -129,6 +137,13 @@ class DriveCalls:
 
     def _learn(self, request: DriveRequest, answer: Mapping[str, Any], as_of: float, tab: Tab | None) -> None:
         """A write went well: drop what it made untrue, and let everybody else hear of it."""
+        # The hub tells the listings of a watched document as well.
+        with nullcontext() if self.listings is None else self.listings.gathered():
+            self._spread(request, answer, as_of, tab)
+
+    def _spread(
+        self, request: DriveRequest, answer: Mapping[str, Any], as_of: float, tab: Tab | None
+    ) -> None:
         documents, viewer = self._documents, self._viewer
         family, verb = _parts(request)
         file_id = request.file_id
@@ -153,7 +168,10 @@ class DriveCalls:
         else:
             documents.touched(file_id)
         if self.listings is not None and family in ("files", "drives", "permissions"):
-            self.listings.all_touched(at_once=True)
+            if family == "files" and verb in _TELLING and isinstance(answer.get("id"), str):
+                self.listings.touched({answer["id"]: answer}, at_once=True)
+            else:
+                self.listings.all_touched(at_once=True)
 
     def _learn_file(
         self, request: DriveRequest, verb: str, answer: Mapping[str, Any], as_of: float, tab: Tab | None

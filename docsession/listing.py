@@ -10,8 +10,9 @@ import msgspec
 from twisted.internet.interfaces import IDelayedCall
 
 from docsession import rpc
-from docsession.belonging import could_hold
+from docsession.belonging import FOLDER, could_hold, query_of
 from docsession.document import Tab
+from docsession.google import fields
 from docsession.google.cache import Cached
 from docsession.google.drive_request import DriveRequest
 from docsession.times import rfc3339
@@ -31,9 +32,11 @@ class Listing:
             "again_at_once",
             "as_of",
             "begun",
+            "cause",
             "digest",
             "files",
             "id",
+            "opaque",
             "query",
             "request",
             "running",
@@ -45,13 +48,18 @@ class Listing:
     def __init__(self, listing_id: str, request: DriveRequest) -> None:
         self.id = listing_id
         self.request = request
-        self.query = str(request.params.get("q", ""))
+        self.query = query_of(request.params)
+        # A page after the first moves with what comes and goes before it; and without ids in the
+        # answer nobody can tell which files it shows.
+        self.opaque = "pageToken" in request.params or not _shows_ids(request)
         self.as_of = 0.0
         self.digest = ""
         self.files: frozenset[str] = frozenset()
         self.tabs: dict[Tab, str] = {}
         self.running = False
         self.again = self.again_at_once = False
+        # Why the next run is made.
+        self.cause = ""
         # When the last run began, and the next one where it must wait.
         self.begun = float("-inf")
         self.timer: IDelayedCall | None = None
@@ -71,10 +79,12 @@ class Listing:
 
     def could_hold(self, file_id: str, file: Mapping[str, Any] | None) -> bool:
         """Whether it shows this file, or may do so now. (None: the file is out of sight.)"""
-        # Without ids in the answer nobody can tell which files it shows.
-        if file_id in self.files or not self.files:
+        if self.opaque or file_id in self.files:
             return True
-        return file is not None and could_hold(self.query, file)
+        if file is None:
+            return file_id in self.query.parents
+        # What lies in a folder comes and goes with it, and has no entry of its own for that.
+        return file.get("mimeType") == FOLDER or could_hold(self.query, file)
 
     def learn(self, cached: Cached) -> bool:
         """Take in a reading. False where a later one is known already."""
@@ -103,6 +113,10 @@ class Listing:
         """It is not to run again by itself."""
         if self.timer is not None and self.timer.active():
             self.timer.cancel()
+
+
+def _shows_ids(request: DriveRequest) -> bool:
+    return request.fields is None or fields.keeps(fields.parse(request.fields), "files", "id")
 
 
 def _digest(data: bytes) -> str:

@@ -8,7 +8,8 @@ and not more often than a gap allows, but at once for what its own user wrote.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -49,7 +50,8 @@ class Listings(Service):
     """The listings that one user's tabs watch; tabs with the same params share one.
 
     ``on_changed`` hears of each file that the feed names, ``on_lost`` when it may have missed some,
-    ``on_sweep`` of each sweep's outcome (``ok``, ``failed``, ``lost``).
+    ``on_sweep`` of each sweep's outcome (``ok``, ``failed``, ``lost``), ``on_run`` why a listing is
+    run again (``feed``, ``lost``, ``touched``, ``write``, ``timer``, ``failed``).
     """
 
     _log = Logger()
@@ -68,6 +70,7 @@ class Listings(Service):
         on_lost: Callable[[], None],
         new_id: Callable[[], str],
         on_sweep: Callable[[str], None] = lambda outcome: None,
+        on_run: Callable[[str], None] = lambda cause: None,
     ) -> None:
         self._user_id = user_id
         self._feed = feed
@@ -81,6 +84,7 @@ class Listings(Service):
         self._on_lost = on_lost
         self._new_id = new_id
         self._on_sweep = on_sweep
+        self._on_run = on_run
         self._listings: dict[Hashable, Listing] = {}
         self._loop = LoopingCall(self._tick)
         self._loop.clock = clock
@@ -92,6 +96,10 @@ class Listings(Service):
         self._elsewhere_due = 0.0
         self._hinted: IDelayedCall | None = None
         self._starting = 0
+        # How often anything was touched: a reading that was begun before may not show it.
+        self._touches = 0
+        # Runs that wait for the end of what makes them necessary.
+        self._held: dict[Listing, tuple[str, bool]] | None = None
 
     def __len__(self) -> int:
         return len(self._listings)
@@ -105,6 +113,8 @@ class Listings(Service):
             listing, cached = await self._first(request)
             listing.tabs[tab] = listing.digest
             listing.tell(cached)
+            if listing.again and not listing.running:
+                self._run(listing, "touched")
             if self.running and not self._loop.running:
                 self._swept_at = self._clock.seconds()
                 self._due, self._elsewhere_due = self._next(self._interval()), self._next(self._polling.feed)
@@ -117,10 +127,13 @@ class Listings(Service):
 
     async def _first(self, request: DriveRequest) -> tuple[Listing, Cached]:
         while True:
+            touches = self._touches
             cached = await self._read(request, poll=False)
             listing = self._listings.get(request.key())
             if listing is None:
                 listing = self._listings[request.key()] = Listing(self._new_id(), request)
+                # What was touched meanwhile could not be asked about it, for it was not here yet.
+                listing.again = touches != self._touches
             if listing.learn(cached):
                 return listing, cached
             # Another run was begun later and came first: what it saw is not kept here.
@@ -147,16 +160,33 @@ class Listings(Service):
 
     # -- what makes them run again
 
-    def touched(self, files: Files) -> None:
-        """Something happened to these; None for one that is out of sight."""
+    def touched(self, files: Files, *, at_once: bool = False) -> None:
+        """Something happened to these; None for one that is out of sight. ``at_once``: the user did it."""
+        self._touches += 1
         for listing in list(self._listings.values()):
             if any(listing.could_hold(file_id, file) for file_id, file in files.items()):
-                self._run(listing)
+                self._run(listing, "write" if at_once else "touched", at_once=at_once)
 
     def all_touched(self, *, at_once: bool = False) -> None:
         """Something happened, nobody can tell to what; ``at_once``: the user did it."""
+        self._touches += 1
         for listing in list(self._listings.values()):
-            self._run(listing, at_once=at_once)
+            self._run(listing, "write" if at_once else "touched", at_once=at_once)
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """What is touched within is run again at its end: once, however often it was."""
+        if self._held is not None:
+            yield
+            return
+        self._held = {}
+        try:
+            yield
+        finally:
+            held, self._held = self._held, None
+            for listing, (cause, at_once) in held.items():
+                if listing.tabs:
+                    self._run(listing, cause, at_once=at_once)
 
     def hinted(self) -> None:
         """Google pushed, and no watched document explains why: the feed is read soon."""
@@ -213,8 +243,10 @@ class Listings(Service):
         if now >= self._elsewhere_due:
             self._elsewhere_due = self._next(self._polling.feed)
             for listing in list(self._listings.values()):
-                if listing.elsewhere or listing.stale:
-                    self._run(listing)
+                # What came or went with a folder may have no entry in the log at all.
+                old = now - listing.as_of >= self._polling.listing * self._demand.stretch
+                if listing.elsewhere or listing.stale or old:
+                    self._run(listing, "failed" if listing.stale else "timer")
         # A channel that ended leaves a due time that is far too late.
         if now >= min(self._due, self._swept_at + 2 * self._interval() * self._demand.stretch):
             self._begin_sweep()
@@ -242,6 +274,8 @@ class Listings(Service):
             # The token has not moved; the next sweep sees what this one would have.
             self._log.debug("a sweep failed: {reason}", reason=error.name)
             self._on_sweep("failed")
+            # Also where Google tells of changes by itself: this one it has told of.
+            self._due = min(self._due, self._next(self._polling.feed))
         finally:
             self._sweeping = False
         if self._sweep_again:
@@ -249,41 +283,53 @@ class Listings(Service):
             self.hinted()
 
     async def _act_on(self, sweep: Sweep) -> None:
-        for number, file_id in enumerate(sweep.files, start=1):
+        if sweep.files or sweep.lost or sweep.drives:
+            self._touches += 1
+        hit: set[Listing] = set()
+        for number, (file_id, file) in enumerate(sweep.files.items(), start=1):
             self._on_changed(file_id)
+            hit.update(
+                one for one in self._listings.values() if one not in hit and one.could_hold(file_id, file)
+            )
             if number % _SLICE == 0:
                 await sleep(self._clock, 0)
         if sweep.lost:
             self._on_lost()
-            self.all_touched()
-        elif sweep.files:
-            self.touched(sweep.files)
+        for listing in list(self._listings.values()):
+            if sweep.lost or listing in hit or (sweep.drives and listing.elsewhere):
+                self._run(listing, "lost" if sweep.lost else "feed")
         self._feed.done(sweep)
         self._on_sweep("lost" if sweep.lost else "ok")
 
     # -- inside: runs
 
-    def _run(self, listing: Listing, *, at_once: bool = False) -> None:
+    def _run(self, listing: Listing, cause: str, *, at_once: bool = False) -> None:
+        if self._held is not None:
+            _, already = self._held.get(listing, ("", False))
+            self._held[listing] = cause, at_once or already
+            return
         # One run at a time; what comes while it runs makes one more.
+        listing.cause = cause
         if listing.running:
             listing.again, listing.again_at_once = True, listing.again_at_once or at_once
             return
         wait = 0.0 if at_once else listing.begun + self._gap() - self._clock.seconds()
         if wait > 0:
             if listing.timer is None or not listing.timer.active():
-                listing.timer = self._clock.callLater(wait, self._run, listing)
+                listing.timer = self._clock.callLater(wait, self._run, listing, cause)
             return
         listing.rest()
         listing.running = True
-        self._work.spawn(self._run_once(listing))
+        self._work.spawn(self._run_once(listing, person=at_once))
 
-    async def _run_once(self, listing: Listing) -> None:
+    async def _run_once(self, listing: Listing, *, person: bool) -> None:
+        self._on_run(listing.cause)
         listing.again = listing.again_at_once = False
         listing.begun = self._clock.seconds()
         if not listing.elsewhere:
             self._demand.unplanned(self._allowance.cost(COSTS["list"]))
         try:
-            cached = await self._read(listing.request, poll=True)
+            cached = await self._read(listing.request, poll=not person)
             if listing.learn(cached):
                 listing.tell(cached)
         except DocsessionError as error:
@@ -292,4 +338,4 @@ class Listings(Service):
         finally:
             listing.running = False
         if listing.again and listing.tabs:
-            self._run(listing, at_once=listing.again_at_once)
+            self._run(listing, listing.cause, at_once=listing.again_at_once)

@@ -74,6 +74,7 @@ class UserSession(MultiService):
         polling: Polling,
         allowance: Allowance,
         on_sweep: Callable[[str], None],
+        on_run: Callable[[str], None],
         new_id: Callable[[], str],
     ) -> None:
         MultiService.__init__(self)
@@ -96,6 +97,7 @@ class UserSession(MultiService):
             on_changed=self._fed,
             on_lost=self._feed_lost,
             on_sweep=on_sweep,
+            on_run=on_run,
             new_id=new_id,
         )
         self.calls.listings = self.listings

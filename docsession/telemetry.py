@@ -202,6 +202,12 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self._runs = Counter(
+            "docsession_listing_runs",
+            "Live listings read again, by why.",
+            ["cause"],
+            registry=self.registry,
+        )
         self._believed = Counter(
             "docsession_older_believed",
             "Times an older number of Google's stayed too long for a lagging replica.",
@@ -287,6 +293,9 @@ class Metrics:
 
     def swept(self, outcome: str) -> None:
         self._sweeps.labels(outcome).inc()
+
+    def listed(self, cause: str) -> None:
+        self._runs.labels(cause).inc()
 
     # -- the gate's
 

@@ -7,7 +7,7 @@ could concern; it is told to nobody, state is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -17,25 +17,30 @@ from docsession.google.drive import AccessRefused, Account, Drive
 from docsession.google.drive_request import compose
 from docsession.google.table import TABLE
 
-__all__ = ["Feed", "Sweep"]
+__all__ = ["FILE_FIELDS", "Feed", "Sweep"]
 
 _PAGE = 1000
 # More than this between two sweeps is no log but a loop; then a new token is as good.
 _MOST_PAGES = 100
 # What decides to which listings a file could belong (docsession.belonging).
-_FILE = "id,name,mimeType,parents,trashed,starred"
+FILE_FIELDS = "id,name,mimeType,parents,trashed,version,driveId,starred,spaces"
+# Of more files than this only the ids are kept: a log may be long, and memory is not.
+_MOST_SHOWN = 20_000
+_ENTRY = f"changeType,removed,time,fileId,driveId,file({FILE_FIELDS})"
 # A page that cannot be had any more: the token is lost, and with it what came in between.
 _LOST = frozenset({400, 404, 410})
 
 
 class Sweep(msgspec.Struct, frozen=True):
-    """What has an entry since the last sweep. ``files``: by id, what Google says of it now; None for
-    one that was deleted, lost or moved to another corpus, between which Google makes no difference.
-    ``lost``: there may be others. ``token``: where the next sweep begins."""
+    """What has an entry since the last sweep. ``files``: by id, what Google says of it now ({} where
+    that was too much to keep); None for one that was deleted, lost or moved to another corpus, between
+    which Google makes no difference. ``drives``: a shared drive came, went or changed. ``lost``: there
+    may be others. ``token``: where the next sweep begins."""
 
     files: Mapping[str, Mapping[str, Any] | None]
     lost: bool
     token: str | None = None
+    drives: bool = False
 
 
 class Feed:
@@ -45,6 +50,8 @@ class Feed:
         self._drive = drive
         self._account = account
         self._token: str | None = None
+        # A token was lost, and nobody has acted on that yet.
+        self._lost = False
 
     async def begin(self) -> None:
         """Take a start token, unless there is one: all from now on will be seen.
@@ -61,16 +68,20 @@ class Feed:
     def end(self) -> None:
         """Forget the token; nobody needs what happens from here on."""
         self._token = None
+        self._lost = False
 
     async def sweep(self) -> Sweep:
         """Read to the end of the log. Raises as :meth:`docsession.google.drive.Drive.call`."""
         if self._token is None:
+            self._lost = True
             await self.begin()
             return Sweep({}, lost=True)
         files: dict[str, Mapping[str, Any] | None] = {}
-        others = False
+        others, drives = self._lost, False
         token = self._token
-        for _ in range(_MOST_PAGES):
+        read: set[str] = set()
+        while token not in read and len(read) < _MOST_PAGES:
+            read.add(token)
             request = compose(TABLE.methods["drive.changes.list"], _params(token))
             try:
                 answer = await self._drive.ask(self._account, request, poll=True)
@@ -78,26 +89,43 @@ class Feed:
                 if refused.refusal.status in _LOST:
                     break
                 raise refused.refusal.error() from None
-            for entry in answer.get("changes", ()):
-                if "fileId" in entry:
+            for entry in _entries(answer):
+                file_id = entry.get("fileId")
+                if isinstance(file_id, str):
                     # What changes again while the pages are read comes again, at the end.
-                    file = entry.get("file")
-                    files[str(entry["fileId"])] = file if isinstance(file, dict) else None
+                    files[file_id] = _shown(entry) if len(files) < _MOST_SHOWN else {}
+                elif entry.get("changeType") == "drive" or "driveId" in entry:
+                    drives = True
                 else:
-                    others = True  # a shared drive came, went or was renamed
-            if "nextPageToken" in answer:  # an empty page may still have one
-                token = str(answer["nextPageToken"])
-            else:
-                return Sweep(files, lost=others, token=_token(answer, "newStartPageToken"))
-        # A new token first: what happens while all is read again shows in the next sweep.
-        self._token = None
+                    others = True
+            if "nextPageToken" not in answer:  # an empty page may still have one
+                token = _token(answer, "newStartPageToken")
+                return Sweep(files, lost=others, token=token, drives=drives)
+            token = _token(answer, "nextPageToken")
+        # A new token first: what happens while all is read again shows in the next sweep. Until
+        # somebody has acted on it the loss is remembered, whoever begins anew meanwhile.
+        self._token, self._lost = None, True
         await self.begin()
         return Sweep(files, lost=True)
 
     def done(self, sweep: Sweep) -> None:
         """All that it found was acted on: the next one begins where it ended."""
+        self._lost = False
         if sweep.token is not None and self._token is not None:
             self._token = sweep.token
+
+
+def _entries(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    entries = answer.get("changes", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise GoogleUnavailable("Google answered nonsense", retry_after=5)
+    return iter(entries)
+
+
+def _shown(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What Google shows of the file; asked for and not there means that it has none."""
+    file = entry.get("file")
+    return {"driveId": "", **file} if isinstance(file, dict) else None
 
 
 def _token(answer: dict[str, Any], name: str) -> str:
@@ -113,5 +141,5 @@ def _params(token: str) -> dict[str, Any]:
         "pageSize": _PAGE,
         "includeItemsFromAllDrives": True,
         "includeCorpusRemovals": True,
-        "fields": f"nextPageToken,newStartPageToken,changes(fileId,driveId,removed,file({_FILE}))",
+        "fields": f"nextPageToken,newStartPageToken,changes({_ENTRY})",
     }

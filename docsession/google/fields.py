@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["EVERYTHING", "BadMask", "Mask", "parse", "render", "select", "union"]
+__all__ = ["EVERYTHING", "BadMask", "Mask", "keeps", "parse", "render", "select", "union"]
 
 _ANY = "*"
 # Drive nests half as deep, and no URL holds more; a mask from a browser must not cost more
@@ -76,6 +76,14 @@ def select(mask: Mask, value: Any) -> Any:
         if wanted is not None and (wanted.whole or isinstance(part, (list, Mapping))):
             kept[name] = select(wanted, part)
     return kept
+
+
+def keeps(mask: Mask, *path: str) -> bool:
+    """Whether what is found under these names, one within the other, is kept whole."""
+    if not path or mask.whole:
+        return mask.whole
+    wanted = _wanted(mask, path[0])
+    return wanted is not None and keeps(wanted, *path[1:])
 
 
 def _wanted(mask: Mask, name: str) -> Mask | None:

@@ -50,6 +50,7 @@ def test_metrics(operations: str) -> None:
         stack.assembly.metrics.channel_message("hint")
         stack.assembly.metrics.told("poll", 1)
         stack.assembly.metrics.swept("ok")
+        stack.assembly.metrics.listed("feed")
         stack.assembly.metrics.looked("visible", False)
         stack.assembly.metrics.hinted("found")
         stack.assembly.metrics.retried("not_sent")

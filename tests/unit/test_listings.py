@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from docsession.belonging import FOLDER
 from docsession.config import Polling
 from docsession.demand import Allowance, Demand
 from docsession.errors import GoogleUnavailable
@@ -76,6 +77,7 @@ class ListingsTests(SynchronousTestCase):
         self.demand = Demand(self.clock, lambda: self.rate)
         self.lost: list[bool] = []
         self.outcomes: list[str] = []
+        self.causes: list[str] = []
         self.listings = Listings(
             "ann",
             self.feed,  # type: ignore[arg-type]
@@ -88,6 +90,7 @@ class ListingsTests(SynchronousTestCase):
             on_lost=lambda: self.lost.append(True),
             new_id=lambda: next(ids),
             on_sweep=self.outcomes.append,
+            on_run=self.causes.append,
         )
         self.listings.startService()
         self.addCleanup(self.listings.stopService)
@@ -254,6 +257,117 @@ class ListingsTests(SynchronousTestCase):
             self.assertEqual(len(self.reads) - before, 2, params)
             self.listings.unwatch(tab, listing_id)
 
+    def test_a_folder_may_take_along_what_lies_in_it(self) -> None:
+        self.watch(q="'folder' in parents and trashed = false")
+        self.feed.next = Sweep({"above": {"mimeType": FOLDER, "trashed": True, "parents": ["x"]}}, lost=False)
+        self.clock.advance(60)
+        self.assertEqual(len(self.reads), 2)
+        self.feed.next = Sweep({"folder": None}, lost=False)
+        self.clock.advance(60)
+        self.assertEqual(len(self.reads), 3)
+
+    def test_what_nothing_is_heard_of_is_read_again_some_time(self) -> None:
+        self.watch()
+        self.clock.pump([5] * (880 // 5))
+        self.assertEqual((len(self.reads), self.causes), (1, []))
+        self.clock.pump([5] * (120 // 5))
+        self.assertEqual((len(self.reads), self.causes), (2, ["timer"]))
+
+    def test_a_page_after_the_first_moves_with_what_is_before_it(self) -> None:
+        self.watch(q="trashed = false", pageToken="second")
+        self.listings.touched({"on the first": {"trashed": True}})
+        self.assertEqual(len(self.reads), 2)
+
+    def test_an_empty_listing_is_run_for_what_could_come_in(self) -> None:
+        self.answer = {"files": []}
+        for mask in ({}, {"fields": "files"}, {"fields": "files(id,name)"}, {"fields": "*"}):
+            before = len(self.reads)
+            tab, listing_id = self.watch(q="trashed = true", **mask)
+            self.listings.touched({"a": {"trashed": False}})
+            self.assertEqual(len(self.reads) - before, 1, mask)
+            self.listings.touched({"a": {"trashed": True}})
+            self.assertEqual(len(self.reads) - before, 2, mask)
+            self.listings.unwatch(tab, listing_id)
+
+    def test_what_is_touched_while_a_listing_is_first_read_is_not_missed(self) -> None:
+        self.watch(q="other")
+        for touch in (
+            lambda: self.listings.touched({"b": {}}),
+            lambda: self.listings.all_touched(at_once=True),
+            lambda: self.sweep_finds("b"),
+        ):
+            self.answer = {"files": []}
+            self.slow = True
+            tab = FakeTab()
+            beginning = self.begin(tab)
+            self.slow = False
+            self.answer = {"files": [{"id": "b", "name": "B"}]}
+            touch()
+            self.waiting.pop()()
+            self.successResultOf(beginning)
+            self.clock.advance(5)
+            self.assertEqual(self.names(tab), [["B"]])
+            self.listings.forget(tab)
+
+    def test_a_shared_drive_that_came_or_went_runs_those_that_may_show_it(self) -> None:
+        self.watch(includeItemsFromAllDrives=True)
+        self.watch()
+        self.clock.advance(30)
+        self.listings.hinted()
+        self.feed.next = Sweep({}, lost=False, drives=True)
+        self.clock.advance(0)
+        self.assertEqual((len(self.reads), self.causes, self.lost), (3, ["feed"], []))
+
+    def test_what_is_gathered_is_read_once(self) -> None:
+        self.watch()
+        with self.listings.gathered():
+            self.listings.touched({"a": {}})
+            with self.listings.gathered():
+                self.listings.all_touched(at_once=True)
+            self.listings.touched({"a": {}})
+            self.assertEqual(len(self.reads), 1)
+        self.assertEqual(len(self.reads), 2)
+        self.clock.advance(30)
+        self.assertEqual(len(self.reads), 2)
+
+    def test_a_person_waits_for_the_own_write_and_for_nothing_else(self) -> None:
+        self.watch()
+        self.listings.all_touched(at_once=True)
+        self.clock.advance(10)
+        self.listings.touched({"a": {}})
+        self.assertEqual([poll for _, poll in self.reads], [False, False, True])
+        self.assertEqual(self.causes, ["write", "touched"])
+
+    def test_also_with_a_channel_a_failed_sweep_is_soon_done_again(self) -> None:
+        self.has_channel = True
+        self.watch()
+        self.feed.failing = GoogleUnavailable(retry_after=1)
+        self.listings.hinted()
+        self.clock.pump([5] * 2)
+        self.assertEqual(self.outcomes, ["failed"])
+        self.feed.failing = None
+        self.clock.pump([5] * 13)
+        self.assertEqual(self.outcomes, ["failed", "ok"])
+
+    def test_ten_thousand_files_are_handed_on_in_turns(self) -> None:
+        self.watch(q="trashed = true")
+        self.feed.next = Sweep({f"file {number}": {"trashed": False} for number in range(10_000)}, False)
+        most, turns, late = 0, 0, self.clock.callLater
+
+        def counted(delay: float, *more: Any, **named: Any) -> Any:
+            nonlocal most, turns
+            if delay == 0:
+                turns, most = turns + 1, max(most, len(self.changed) - sum(self.parts))
+                self.parts.append(len(self.changed) - sum(self.parts))
+            return late(delay, *more, **named)
+
+        self.parts: list[int] = []
+        self.clock.callLater = counted  # type: ignore[method-assign]
+        self.clock.advance(60)
+        self.assertEqual((len(self.changed), len(self.reads)), (10_000, 1))
+        self.assertEqual(most, 500)
+        self.assertEqual(turns, 20)
+
     def test_nothing_found_nothing_read(self) -> None:
         self.watch()
         self.sweep_finds()
@@ -365,7 +479,7 @@ class ListingsTests(SynchronousTestCase):
 
     def test_without_ids_in_the_answer_any_file_may_be_in_it(self) -> None:
         self.without_ids = True
-        tab, _ = self.watch()
+        tab, _ = self.watch(fields="files(name)", q="trashed = true")
         self.answer = {"files": [{"name": "B"}]}
         self.listings.touched({"whatever": None})
         self.assertEqual(self.names(tab), [["B"]])
@@ -452,7 +566,10 @@ class FeedTests(SynchronousTestCase):
             feed, drive = self.feed(
                 refused(status), {"startPageToken": "20"}, {"changes": [], "newStartPageToken": "21"}
             )
-            self.assertTrue(self.sweep(feed).lost)
+            lost = self.sweep(feed)
+            self.assertTrue(lost.lost)
+            self.assertEqual(drive.asked[-1]["method"], "drive.changes.getStartPageToken")
+            feed.done(lost)
             self.assertFalse(self.sweep(feed).lost)
             self.assertEqual(drive.asked[-1]["pageToken"], "20")
 
@@ -486,14 +603,110 @@ class FeedTests(SynchronousTestCase):
         self.sweep(feed)
         self.assertEqual(drive.asked[-1]["pageToken"], "5")
 
-    def test_an_entry_of_a_shared_drive_may_mean_anything(self) -> None:
-        feed, _ = self.feed({"changes": [{"removed": False}], "newStartPageToken": "6"})
-        self.assertEqual(self.sweep(feed), Sweep({}, lost=True, token="6"))
+    def test_an_entry_of_a_shared_drive_is_no_loss_and_one_of_nothing_is(self) -> None:
+        for entry, drives, lost in (
+            ({"changeType": "drive", "driveId": "team", "removed": True}, True, False),
+            ({"driveId": "team"}, True, False),
+            ({"removed": False}, False, True),
+        ):
+            feed, _ = self.feed({"changes": [entry], "newStartPageToken": "6"})
+            sweep = self.sweep(feed)
+            self.assertEqual((sweep.files, sweep.drives, sweep.lost), ({}, drives, lost))
 
     def test_a_log_without_end_is_given_up(self) -> None:
-        endless = [{"changes": [], "nextPageToken": "6"}] * 100
+        endless = [{"changes": [], "nextPageToken": str(number)} for number in range(6, 106)]
         feed, _ = self.feed(*endless, {"startPageToken": "7"})
         self.assertTrue(self.sweep(feed).lost)
+
+    def test_a_page_that_leads_back_is_not_read_again(self) -> None:
+        feed, drive = self.feed(
+            {"changes": [], "nextPageToken": "6"},
+            {"changes": [], "nextPageToken": "5"},
+            {"startPageToken": "7"},
+        )
+        self.assertTrue(self.sweep(feed).lost)
+        self.assertEqual([asked.get("pageToken") for asked in drive.asked], [None, "5", "6", None])
+
+    def test_a_loss_is_remembered_until_it_was_acted_on_whoever_begins_meanwhile(self) -> None:
+        feed, _ = self.feed(
+            refused(410),
+            GoogleUnavailable(retry_after=1),
+            {"startPageToken": "20"},
+            {"changes": [], "newStartPageToken": "21"},
+            {"changes": [], "newStartPageToken": "21"},
+            {"changes": [], "newStartPageToken": "21"},
+        )
+        self.failureResultOf(Deferred.fromCoroutine(feed.sweep()), GoogleUnavailable)
+        self.successResultOf(Deferred.fromCoroutine(feed.begin()))  # another listing begins
+        self.assertTrue(self.sweep(feed).lost)
+        lost = self.sweep(feed)
+        self.assertTrue(lost.lost)
+        feed.done(lost)
+        self.assertFalse(self.sweep(feed).lost)
+
+    def test_whoever_ends_it_has_no_loss_to_remember(self) -> None:
+        feed, _ = self.feed(
+            refused(410),
+            GoogleUnavailable(retry_after=1),
+            {"startPageToken": "20"},
+            {"changes": [], "newStartPageToken": "21"},
+        )
+        self.failureResultOf(Deferred.fromCoroutine(feed.sweep()), GoogleUnavailable)
+        feed.end()
+        self.successResultOf(Deferred.fromCoroutine(feed.begin()))
+        self.assertFalse(self.sweep(feed).lost)
+
+    def test_the_token_moves_when_all_was_acted_on(self) -> None:
+        feed, drive = self.feed(*[{"changes": [], "newStartPageToken": "9"}] * 3)
+        sweep = self.sweep(feed)
+        self.sweep(feed)
+        feed.done(sweep)
+        self.sweep(feed)
+        self.assertEqual([asked.get("pageToken") for asked in drive.asked], [None, "5", "5", "9"])
+
+    def test_what_changes_again_while_pages_are_read_counts_as_it_was_last(self) -> None:
+        feed, _ = self.feed(
+            {
+                "changes": [{"fileId": "a", "file": {"name": "Old"}}, {"fileId": "b", "file": {}}],
+                "nextPageToken": "6",
+            },
+            {
+                "changes": [{"fileId": "a", "file": {"name": "New"}}, {"fileId": "b", "removed": True}],
+                "newStartPageToken": "7",
+            },
+        )
+        self.assertEqual(self.sweep(feed).files, {"a": {"name": "New", "driveId": ""}, "b": None})
+
+    def test_what_moved_away_and_is_still_seen_is_there(self) -> None:
+        entry = {"fileId": "a", "removed": True, "file": {"driveId": "team"}}
+        feed, drive = self.feed({"changes": [entry], "newStartPageToken": "7"})
+        self.assertEqual(self.sweep(feed).files, {"a": {"driveId": "team"}})
+        self.assertEqual(drive.asked[-1]["includeCorpusRemovals"], "true")
+
+    def test_nonsense_moves_nothing(self) -> None:
+        for answer in (
+            {"changes": []},
+            {"changes": [], "nextPageToken": ""},
+            {"changes": [], "newStartPageToken": 7},
+            {"changes": None, "newStartPageToken": "7"},
+            {"changes": ["a"], "newStartPageToken": "7"},
+        ):
+            feed, drive = self.feed(answer, {"changes": [], "newStartPageToken": "5"})
+            self.failureResultOf(Deferred.fromCoroutine(feed.sweep()), GoogleUnavailable)
+            self.sweep(feed)
+            self.assertEqual(drive.asked[-1]["pageToken"], "5", answer)
+
+    def test_of_very_many_files_only_the_ids_are_kept(self) -> None:
+        pages = [
+            {
+                "changes": [{"fileId": f"{page} {n}", "file": {"name": "A"}} for n in range(1000)],
+                **({"nextPageToken": str(page)} if page < 131 else {"newStartPageToken": "9"}),
+            }
+            for page in range(110, 132)
+        ]
+        feed, _ = self.feed(*pages)
+        files = self.sweep(feed).files
+        self.assertEqual((len(files), sum(1 for file in files.values() if file)), (22_000, 20_000))
 
     def test_it_asks_for_the_tokens_that_it_needs(self) -> None:
         feed, drive = self.feed({"changes": [], "newStartPageToken": "5"})
