@@ -101,7 +101,7 @@ class Control:
     @app.route("/sandbox/overview", methods=["GET"])
     def overview(self, request: IRequest) -> bytes:
         """What the page for a person shows."""
-        return _say(request, overview(self._world, self._calls, self._faults))
+        return _say(request, overview(self._world, self._calls, self._faults, self._channels))
 
     @app.route("/sandbox/calls", methods=["GET"])
     def calls(self, request: IRequest) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from docsession.sandbox.calls import Calls
+from docsession.sandbox.channels import Channels
 from docsession.sandbox.faults import Faults
 from docsession.sandbox.records import File, Person, is_binary
 from docsession.sandbox.sharing import ANYONE, ANYONE_WITH_LINK
@@ -15,8 +16,8 @@ __all__ = ["overview"]
 _MOST_TEXT = 20_000
 
 
-def overview(world: World, calls: Calls, faults: Faults) -> dict[str, Any]:
-    """People, files with everybody's roles, the latest calls (newest first), the faults."""
+def overview(world: World, calls: Calls, faults: Faults, channels: Channels) -> dict[str, Any]:
+    """People, files with everybody's roles, the latest calls (newest first), faults and channels."""
     return {
         "time": world.now(),
         "people": [_person(each) for each in world.people.values()],
@@ -33,6 +34,8 @@ def overview(world: World, calls: Calls, faults: Faults) -> dict[str, Any]:
             for each in reversed(calls.recent)
         ],
         "faults": faults.in_force,
+        "channels": channels.show(),
+        "orders": channels.orders,
     }
 
 

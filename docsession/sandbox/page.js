@@ -2,6 +2,7 @@
 
 import { sandbox } from "./api.js";
 import { byId, el, onDifference, portrait } from "./dom.js";
+import { channels } from "./page_channels.js";
 import { controls } from "./page_controls.js";
 import { openFile } from "./page_file.js";
 import { fileList } from "./page_files.js";
@@ -42,7 +43,7 @@ const tools = {
   open: (fileId) => go({ fileId }),
 };
 
-const parts = [actors(), fileList(tools), openFile(tools), controls(tools)];
+const parts = [actors(), fileList(tools), openFile(tools), controls(tools), channels(tools)];
 
 function actors() {
   const showAll = onDifference(({ people, actor }) => {

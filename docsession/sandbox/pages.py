@@ -24,6 +24,7 @@ _PARTS = (
     "api.js",
     "dom.js",
     "page.js",
+    "page_channels.js",
     "page_controls.js",
     "page_discussion.js",
     "page_file.js",

@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from email.message import Message
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -188,6 +192,68 @@ def test_it_is_all_there_after_a_kill(google: Google) -> None:
         google.child.start().wait_listening()
         # The token is as good as before, too.
         assert ann.files().get(fileId=made).execute()["name"] == "Survivor"
+
+
+class Hook:
+    """A receiver of notifications, listening on loopback."""
+
+    def __init__(self) -> None:
+        told: Queue[Message] = Queue()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                told.put(self.headers)
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.told = told
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+    def __enter__(self) -> Hook:
+        Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def next(self) -> tuple[str, str]:
+        """State and channel of the next message."""
+        said = self.told.get(timeout=30)
+        return said["X-Goog-Resource-State"], said["X-Goog-Channel-ID"]
+
+
+CHANGED = {("change", "of-bob"), ("changed", "of-bob")}
+
+
+def test_push_channels(google: Google, ann: Any, bob: Any) -> None:
+    with Hook() as hook:
+        file_id = find(ann, "Talk for the shops")
+        token = bob.changes().getStartPageToken().execute()["startPageToken"]
+        body = {"id": "of-bob", "type": "web_hook", "address": hook.url, "token": "t"}
+        channel = bob.changes().watch(pageToken=token, body=body).execute()
+        assert hook.next() == ("sync", "of-bob")
+        ann.files().update(fileId=file_id, body={"description": "Told"}).execute()
+        assert hook.next() in CHANGED
+        # Channels outlive the sandbox's process.
+        google.child.kill()
+        google.child.start().wait_listening()
+        with google.drive_of(ANN) as again:
+            again.files().update(fileId=file_id, body={"description": "Told again"}).execute()
+        assert hook.next() in CHANGED
+        stopped = {"id": channel["id"], "resourceId": channel["resourceId"]}
+        with google.drive_of(BOB) as again:
+            assert again.channels().stop(body=stopped).execute() == ""
+            with pytest.raises(HttpError) as refused:
+                again.channels().stop(body=stopped).execute()
+            assert refused.value.status_code == 404
+            elsewhere = body | {"address": "http://example.org/"}
+            with pytest.raises(HttpError) as refused:
+                again.changes().watch(pageToken=token, body=elsewhere).execute()
+        assert refused.value.error_details[0]["reason"] == "push.webhookUrlNotHttps"
 
 
 class _Form(HTMLParser):
