@@ -14,10 +14,11 @@ from twisted.web.client import readBody
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 
-__all__ = ["Delivery", "Message"]
+__all__ = ["PAUSES", "Delivery", "Message"]
 
 _AGAIN = frozenset({500, 502, 503, 504})
-_TRIES = 6
+# Before each further try. Google backs off too, and does not say how.
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
 _ANSWER_WITHIN = 10.0
 _USER_AGENT = "APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)"
 
@@ -77,14 +78,15 @@ class Delivery:
             del self._waiting[channel_id]
 
     async def _deliver(self, message: Message) -> None:
-        for tries in range(_TRIES):
+        for seconds in (*PAUSES, None):
             if message.expires <= self._clock.seconds() or self.agent is None:
                 return
             if await self._post(self.agent, message) not in _AGAIN:
                 return
-            pause: Deferred[None] = Deferred()
-            self._clock.callLater(2.0**tries, pause.callback, None)
-            await pause
+            if seconds is not None:
+                pause: Deferred[None] = Deferred()
+                self._clock.callLater(seconds, pause.callback, None)
+                await pause
 
     async def _post(self, agent: IAgent, message: Message) -> int:
         """The status that came back; nobody there is as good as a 503."""
