@@ -37,6 +37,7 @@ from docsession.methods import Catalogue
 from docsession.model import Grant, Identity, User
 from docsession.sessions import UserSession
 from docsession.signin import SignIn
+from docsession.spending import Spending
 from docsession.telemetry import Metrics
 from docsession.web.answers import Proxies
 from docsession.web.content import Content
@@ -57,6 +58,7 @@ class Assembly:
     """The parts that somebody outside still needs to hold."""
 
     economy: Economy
+    spending: Spending
     oauth: OAuth
     channels: Channels
     directory: Directory
@@ -315,6 +317,7 @@ def assemble(
     metrics.watch("writes_running", "Writes under way.", lambda: len(journal))
     return Assembly(
         economy=economy,
+        spending=Spending(store, economy.budget, clock),
         oauth=oauth,
         channels=channels,
         directory=directory,

@@ -168,6 +168,8 @@ class Daemon(Service):
             sandbox_url=environment.sandbox_url,
             health=self._health,
         )
+        self._running.append(("what was spent", assembly.spending.stopService))
+        assembly.spending.startService()
         self._running.append(("what is asked of Google", assembly.economy.stopService))
         assembly.economy.startService()
         self._running.append(("documents", lambda: Deferred.fromCoroutine(assembly.documents.stop())))

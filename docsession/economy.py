@@ -91,7 +91,7 @@ class Economy(Service):
         )
         metrics.watch(
             "google_spent_today",
-            "Spent since midnight in California by this process.",
+            "Spent since midnight in California.",
             lambda: budget.state()["spent_today"],
         )
         metrics.watch("poll_stretch", "By how much polling intervals are longer.", lambda: demand.stretch)

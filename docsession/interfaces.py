@@ -171,6 +171,13 @@ class Store(Protocol):
     async def load_channel(self, channel_id: str) -> ChannelRecord | None: ...
     async def delete_channel(self, channel_id: str) -> None: ...
 
+    # -- what was spent of the day's quota
+    async def load_spent(self, day: str) -> int:
+        """What was spent on this day (``2026-11-25``, as it is in California); 0 where nothing was."""
+
+    async def save_spent(self, day: str, units: int) -> None:
+        """So much was spent on this day; earlier ones are forgotten."""
+
     async def prune(
         self,
         *,

@@ -177,6 +177,7 @@ class Stack:
         # What the sandbox posts about push channels arrives at the server's own routes.
         self.posts = RequestTraversalAgent(self.assembly.pages.resource())
         self.sandbox.channels.agent = self.posts
+        self.assembly.spending.startService()
         self.assembly.economy.startService()
         self.assembly.documents.schedule.startService()
         self.assembly.directory.startService()
@@ -190,6 +191,7 @@ class Stack:
         self.await_(self.assembly.directory.stop())
         self.await_(self.assembly.documents.stop())
         self.assembly.economy.stopService()
+        self.assembly.spending.stopService()
         self.await_(self.store.close())
         self.stop_timers()
 

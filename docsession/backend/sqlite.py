@@ -21,6 +21,7 @@ from docsession.backend.sqlite_journal import JournalTable
 from docsession.backend.sqlite_runner import AdbapiRunner, InlineRunner, Runner
 from docsession.backend.sqlite_sealing import SealedColumns
 from docsession.backend.sqlite_sessions import SessionTables
+from docsession.backend.sqlite_spent import SpentTable
 from docsession.backend.sqlite_tables import SLICE
 from docsession.backend.sqlite_users import UserTables
 from docsession.interfaces import Store
@@ -29,7 +30,7 @@ from docsession.keys import Sealer
 __all__ = ["AdbapiRunner", "InlineRunner", "Runner", "SqliteStore"]
 
 
-class SqliteStore(SessionTables, UserTables, JournalTable, DocumentTables, ChannelTable):
+class SqliteStore(SessionTables, UserTables, JournalTable, DocumentTables, ChannelTable, SpentTable):
     """Implements :class:`docsession.interfaces.Store`; ``run`` must be for the same ``path``."""
 
     def __init__(

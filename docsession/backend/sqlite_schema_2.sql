@@ -1,4 +1,5 @@
--- Schema 2: push channels, by which Google tells us that something of a user's changed.
+-- Schema 2: push channels, by which Google tells us that something of a user's changed; and what was
+-- spent today.
 
 -- "id" is the name we gave it; the highest "generation" is the user's newest. "sealed" is Google's
 -- name for what is watched, and what became of the channel.
@@ -12,3 +13,9 @@ CREATE TABLE channels (
 
 CREATE UNIQUE INDEX channels_by_user ON channels (user_id, generation);
 CREATE INDEX channels_by_expires ON channels (expires);
+
+-- What was spent of the quota of a day; a day is California's, as Google counts.
+CREATE TABLE spent (
+    day TEXT PRIMARY KEY,
+    units INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -128,6 +128,15 @@ class Budget:
         self._throttle = max(_LEAST, self._throttled(now) * _LESS)
         self._throttled_at = now
 
+    @property
+    def today(self) -> str:
+        """The day it is in California, as ``2026-11-25``."""
+        return datetime.fromtimestamp(self._clock.seconds(), _PACIFIC).date().isoformat()
+
+    def spent_before(self, units: int) -> None:
+        """So much was spent today before this process began."""
+        self.spent_today += units
+
     # -- how much polls may spend
 
     def poll_rate(self) -> float:

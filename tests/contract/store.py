@@ -514,6 +514,21 @@ async def one_users_proofs_are_dropped_everywhere(world: StoreWorld) -> None:
     assert await store.load_document("file-2") == replace(second, proofs=only_bob)
 
 
+# -- what was spent
+
+
+@promise
+async def spent_is_kept_by_the_day(world: StoreWorld) -> None:
+    store = await world.open()
+    assert await store.load_spent("2026-11-25") == 0
+    await store.save_spent("2026-11-25", 100)
+    await store.save_spent("2026-11-25", 250)
+    store = await world.open()
+    assert await store.load_spent("2026-11-25") == 250
+    await store.save_spent("2026-11-26", 5)
+    assert (await store.load_spent("2026-11-25"), await store.load_spent("2026-11-26")) == (0, 5)
+
+
 # -- push channels
 
 

@@ -35,12 +35,12 @@ ROWS = (
         "store",
         "backend backend.sqlite backend.sqlite_channels backend.sqlite_database backend.sqlite_documents"
         " backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema backend.sqlite_sealing"
-        " backend.sqlite_sessions backend.sqlite_tables backend.sqlite_users",
+        " backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables backend.sqlite_users",
     ),
     (
         "hub",
         "attention belonging demand discussion document documents economy hints keeping learning listing"
-        " listings looks telling troubles watching",
+        " listings looks spending telling troubles watching",
     ),
     ("sessions", "drive_calls sessions live signout upkeep directory signin"),
     ("catalogue", "method methods openrpc"),
