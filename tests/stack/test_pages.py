@@ -216,5 +216,5 @@ def test_metrics_are_on_the_admin_listener_only_and_name_nobody(web: Web) -> Non
         pass
     text = parse_answer(heard.data).body.decode()
     assert "docsession_connections 1.0" in text
-    for secret in (browser.identity.session_id, "ann", page.opened["user"]["id"], web.file("Budget")):
+    for secret in (browser.identity.session_id, "ann@", page.opened["user"]["id"], web.file("Budget")):
         assert secret not in text
