@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Hashable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
@@ -111,9 +111,10 @@ class DriveCalls:
 
         async def fetch() -> tuple[bytes, frozenset[str], str | None]:
             answer = await self._drive.call(self._account, request, poll=poll)
-            files = (
-                {str(file["id"]) for file in answer.get("files", ()) if "id" in file} if listing else set()
-            )
+            listed = answer.get("files", ()) if listing else ()
+            # One that does not say which files it speaks of may speak of any.
+            named = all("id" in file for file in listed)
+            files = {str(file["id"]) for file in listed} if named else set()
             if request.file_id is not None:
                 files.add(request.file_id)
             if "id" in answer and request.method.id == "drive.files.get":
@@ -128,7 +129,7 @@ class DriveCalls:
             return Cached(data, began, files, None), False
         return await self._cache.read(
             self._account.id,
-            (self._account.grant.grant.generation, request.key()),
+            (*_rights(self._account), request.key()),
             fetch,
             # An alias may be any file.
             about=None if request.file_id == "root" else request.file_id,
@@ -209,6 +210,12 @@ class DriveCalls:
         else:
             async with self._writing.held(file_id):
                 yield
+
+
+def _rights(account: Account) -> tuple[Hashable, ...]:
+    """What an answer depends on beside the question: not the access token, which is a new one each hour."""
+    grant = account.grant.grant
+    return grant.scopes, grant.dead
 
 
 def _parts(request: DriveRequest) -> tuple[str, str]:

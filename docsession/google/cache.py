@@ -10,10 +10,9 @@ from collections.abc import Callable, Coroutine, Hashable, Iterator
 from typing import Any
 
 import msgspec
-from cachetools import TTLCache
 from twisted.internet.interfaces import IReactorTime
 
-from docsession.errors import GoogleUnavailable
+from docsession.errors import Forbidden, GoogleUnavailable, NotFound
 from docsession.tasks import Flights
 
 __all__ = ["Cache", "Cached"]
@@ -22,6 +21,10 @@ Fetch = Callable[[], Coroutine[Any, Any, tuple[bytes, frozenset[str], str | None
 
 # What an entry costs beside its key and its data, roughly.
 _OVERHEAD = 500
+# So many drops are told apart while a request is under way that they might concern.
+_MOST_DROPS = 100_000
+# On every listing that does not say which files it speaks of: it may be any.
+_ANY_FILE = "any file"
 
 
 class Cached(msgspec.Struct, frozen=True):
@@ -34,12 +37,13 @@ class Cached(msgspec.Struct, frozen=True):
 
 
 class _Flying:
-    """A request under way. ``about`` is the one file asked about, where there is one."""
+    """A request under way, begun at ``as_of``. ``about`` is the one file asked about, where there is one."""
 
-    __slots__ = ("about",)
+    __slots__ = ("about", "as_of")
 
-    def __init__(self, about: str | None) -> None:
+    def __init__(self, about: str | None, as_of: float) -> None:
         self.about = about
+        self.as_of = as_of
 
 
 class Cache:
@@ -65,9 +69,12 @@ class Cache:
         self._bytes: dict[str, int] = {}
         self._by_tag: dict[str, set[tuple[str, Hashable]]] = {}
         self.size = 0
-        # When each tag was last dropped, as long as a request could still be under way.
-        self._dropped: TTLCache[str, int] = TTLCache(100_000, seconds + 300, timer=clock.seconds)
+        # When each tag was last dropped, as long as a request is under way. What began before the
+        # floor may have been dropped: that is not known any more.
+        self._dropped: dict[str, int] = {}
+        self._floor = 0
         self._now = 0
+        self._under_way = 0
         self._flights: Flights[Cached] = Flights()
         self._flying: dict[tuple[str, Hashable], _Flying] = {}
 
@@ -84,13 +91,15 @@ class Cache:
 
         ``fetch`` returns JSON, the ids of the files it speaks of, and the user whose listing
         it is (None: no listing). ``about`` is the one file asked about, where there is one.
-        Identical reads in flight are one. While Google is away an older answer serves, where that
+        Identical reads in flight are one, but for who wants a newer answer.
+        While Google is away an older answer serves, where that
         is allowed, nothing is known to have made it untrue, and the page did not want a newer one.
         """
         full = (user_id, key)
         patience = self._seconds if max_age is None else min(self._seconds, max_age)
         if (kept := self._younger(full, patience)) is not None:
             return kept, True
+        self._part_from_older(full, max_age)
         try:
             return await self._flights.join(full, lambda: self._fetch(full, fetch, about)), False
         except GoogleUnavailable:
@@ -98,6 +107,15 @@ class Cache:
             if stale is None:
                 raise
             return stale, True
+        except (NotFound, Forbidden):
+            self._remove(full)  # what was seen before is not to be seen any more
+            raise
+
+    def _part_from_older(self, full: tuple[str, Hashable], max_age: float | None) -> None:
+        """A request that began before the answer that is wanted is not joined."""
+        flying = self._flying.get(full)
+        if flying is not None and max_age is not None and flying.as_of < self._clock.seconds() - max_age:
+            self._flights.forget(full)
 
     def _younger(self, full: tuple[str, Hashable], age: float) -> Cached | None:
         kept = self._kept.get(full)
@@ -106,6 +124,7 @@ class Cache:
     def drop_file(self, file_id: str) -> None:
         """The file changed: nothing that speaks of it is true any more, for any user."""
         self._drop(f"file {file_id}")
+        self._drop(_ANY_FILE)
         for full, flying in list(self._flying.items()):
             if flying.about is None or flying.about == file_id:
                 self._flights.forget(full)
@@ -119,21 +138,30 @@ class Cache:
 
     def drop_user(self, user_id: str) -> None:
         """The user is gone, or another grant is used."""
+        self._drop(_of_user(user_id))
         for full in list(self._by_user.get(user_id, ())):
             self._remove(full)
+        for full in list(self._flying):
+            if full[0] == user_id:
+                self._flights.forget(full)
 
     async def _fetch(self, full: tuple[str, Hashable], fetch: Fetch, about: str | None) -> Cached:
         began, as_of = self._now, self._clock.seconds()
-        flying = self._flying[full] = _Flying(about)
+        flying = self._flying[full] = _Flying(about, as_of)
+        self._under_way += 1
         try:
             data, files, listing_of = await fetch()
+            cached = Cached(data, as_of, files, listing_of)
+            tags = (_of_user(full[0]), *_tags(cached))
+            if began >= self._floor and all(self._dropped.get(tag, -1) <= began for tag in tags):
+                self._keep(full, cached)
+            return cached
         finally:
             if self._flying.get(full) is flying:  # else a later one has taken its place
                 del self._flying[full]
-        cached = Cached(data, as_of, files, listing_of)
-        if all(self._dropped.get(tag, -1) <= began for tag in _tags(cached)):
-            self._keep(full, cached)
-        return cached
+            self._under_way -= 1
+            if not self._under_way:
+                self._dropped.clear()
 
     def _keep(self, full: tuple[str, Hashable], cached: Cached) -> None:
         known = self._kept.get(full)
@@ -179,7 +207,11 @@ class Cache:
 
     def _drop(self, tag: str) -> None:
         self._now += 1
-        self._dropped[tag] = self._now
+        if self._under_way:
+            if len(self._dropped) >= _MOST_DROPS:
+                self._dropped.clear()
+                self._floor = self._now
+            self._dropped[tag] = self._now
         for full in list(self._by_tag.get(tag, ())):
             self._remove(full)
 
@@ -189,6 +221,12 @@ def _tags(cached: Cached) -> Iterator[str]:
         yield f"file {file_id}"
     if cached.listing_of is not None:
         yield f"listings of {cached.listing_of}"
+        if not cached.files:
+            yield _ANY_FILE
+
+
+def _of_user(user_id: str) -> str:
+    return f"all of {user_id}"
 
 
 def _length(key: Hashable) -> int:

@@ -22,6 +22,8 @@ __all__ = ["FILE_FIELDS", "Feed", "Sweep"]
 _PAGE = 1000
 # More than this between two sweeps is no log but a loop; then a new token is as good.
 _MOST_PAGES = 100
+# An empty page may lead back to its own token; one that always does leads nowhere.
+_MOST_REPEATS = 5
 # What decides to which listings a file could belong (docsession.belonging).
 FILE_FIELDS = "id,name,mimeType,parents,trashed,version,driveId,starred,spaces"
 # Of more files than this only the ids are kept: a log may be long, and memory is not.
@@ -79,9 +81,9 @@ class Feed:
         files: dict[str, Mapping[str, Any] | None] = {}
         others, drives = self._lost, False
         token = self._token
-        read: set[str] = set()
-        while token not in read and len(read) < _MOST_PAGES:
-            read.add(token)
+        read: list[str] = []
+        while read.count(token) < _MOST_REPEATS and len(read) < _MOST_PAGES:
+            read.append(token)
             request = compose(TABLE.methods["drive.changes.list"], _params(token))
             try:
                 answer = await self._drive.ask(self._account, request, poll=True)

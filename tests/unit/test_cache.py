@@ -204,6 +204,64 @@ class CacheTests(SynchronousTestCase):
             self.read(f"{number}" + "q" * 4000, data=b"{}")
         self.assertLessEqual(len(self.cache._kept), 2)
 
+    def test_who_wants_a_newer_answer_does_not_join_an_older_request(self) -> None:
+        old = self.begin(data=None)
+        self.clock.advance(5)
+        joined = [self.begin(data=None, max_age=max_age) for max_age in (None, 60, 5)]
+        self.assertEqual(len(self.flying), 1)
+        new = self.begin(data=None, max_age=0)
+        self.begin(data=None, max_age=0)  # in the same moment: joins that one
+        self.assertEqual(len(self.flying), 2)
+        self.flying[1].callback(b'"new"')
+        self.flying[0].callback(b'"old"')
+        self.assertEqual(self.successResultOf(new)[0].data, b'"new"')
+        self.assertEqual({self.successResultOf(one)[0].data for one in (old, *joined)}, {b'"old"'})
+        self.assertEqual(self.read()[0].data, b'"new"')
+
+    def test_what_was_under_way_when_the_user_was_dropped_is_not_kept(self) -> None:
+        old = self.begin(data=None)
+        self.cache.drop_user("bob")
+        self.begin(data=None)
+        self.assertEqual(len(self.flying), 1)
+        self.cache.drop_user("ann")
+        self.begin(data=None)
+        self.assertEqual(len(self.flying), 2)
+        self.flying[0].callback(b"{}")
+        self.successResultOf(old)
+        self.assertEqual(self.cache._kept, {})
+        self.flying[1].callback(b"{}")
+        self.assertTrue(self.is_kept())
+
+    def test_a_listing_that_does_not_say_of_which_files_may_be_of_any(self) -> None:
+        for files, kept in (("", False), ("g", True)):
+            self.read("list", files=files, about=None, listing=True)
+            self.cache.drop_file("f")
+            self.assertEqual(self.is_kept("list", files=files, about=None, listing=True), kept)
+            self.cache.drop_user("ann")
+
+    def test_drops_are_remembered_while_a_request_is_under_way_and_no_longer(self) -> None:
+        asked = self.begin(data=None)
+        self.cache._flights.forget(("ann", "get f"))
+        self.cache.drop_file("g")
+        self.assertNotEqual(self.cache._dropped, {})
+        self.flying[0].callback(b"{}")
+        self.successResultOf(asked)
+        self.assertEqual(self.cache._dropped, {})
+        self.cache.drop_file("g")
+        self.assertEqual(self.cache._dropped, {})
+
+    def test_more_drops_than_can_be_told_apart_are_believed_to_concern_everything(self) -> None:
+        asked = self.begin(data=None)
+        self.cache.drop_file("f")
+        for number in range(100_001):
+            self.cache._drop(f"file {number}")
+        self.assertLessEqual(len(self.cache._dropped), 100_000)
+        self.flying[0].callback(b"{}")
+        self.successResultOf(asked)
+        self.assertEqual(self.cache._kept, {})
+        self.read()
+        self.assertTrue(self.is_kept())
+
     def test_the_books_balance_whatever_happens(self) -> None:
         rng = random.Random(11)
         for _ in range(3000):
@@ -293,6 +351,16 @@ class StaleTests(SynchronousTestCase):
         self.failing = None
         self.served(key="get g")
         self.assertEqual(len(self.cache._kept), 1)
+
+    def test_nor_what_google_no_longer_lets_the_user_see(self) -> None:
+        for refusal in (NotFound(), Forbidden("no")):
+            self.failing = None
+            self.served()
+            self.clock.advance(1000)
+            self.failing = refusal
+            self.failureResultOf(self.read(), type(refusal))
+            self.failing = GoogleUnavailable(retry_after=5)
+            self.failureResultOf(self.read(), GoogleUnavailable)
 
     def test_by_default_nothing_is(self) -> None:
         self.cache = self.made(serve_stale=0)

@@ -91,6 +91,37 @@ class DriveCallsTests(SynchronousTestCase):
         self.stack.advance(8)
         self.assertEqual(self.get(), ("New", "google"))
 
+    def test_what_is_kept_outlives_the_access_token(self) -> None:
+        self.get()
+        token = self.users()[0]._account.grant.grant.access_token
+        self.stack.control("POST", "/sandbox/grants", {"email": ANN, "do": "expire_access"})
+        self.ann.call("drive.about.get", fields="user")
+        self.assertNotEqual(self.users()[0]._account.grant.grant.access_token, token)
+        self.assertEqual(self.get()[1], "cache")
+
+    def test_a_listing_without_ids_is_dropped_with_any_file(self) -> None:
+        bob = self.stack.signed_in_tab(BOB)
+
+        def listed(mask: str) -> str:
+            return str(bob.call("drive.files.list", q="trashed=false", fields=mask)["source"])
+
+        self.assertEqual([listed("files(name)"), listed("files(name)")], ["google", "cache"])
+        self.rename("Mine")
+        self.assertEqual(listed("files(name)"), "google")
+
+    def test_while_google_is_away_an_older_answer_serves_where_that_is_allowed(self) -> None:
+        self.stack = Stack("[google]\nserve_stale = 3600\ntries = 1")
+        self.addCleanup(self.stack.close)
+        self.ann = self.stack.signed_in_tab(ANN)
+        self.talk = self.stack.file("Talk for the shops")
+        first = self.ann.call("drive.files.get", fileId=self.talk)
+        self.stack.advance(300)
+        self.stack.faults({"match": {"method": "drive.files.get"}, "status": 503})
+        again = self.ann.call("drive.files.get", fileId=self.talk)
+        self.assertEqual((again["source"], again["as_of"]), ("cache", first["as_of"]))
+        error = self.ann.refused("drive.files.get", fileId=self.talk, maxAge=0)
+        self.assertEqual(error["data"]["name"], "google_unavailable")
+
     # -- a page reads its own writes
 
     def test_of_a_file_and_of_listings(self) -> None:
