@@ -90,11 +90,8 @@ def mask(method_id: str, method: Method, arguments: Mapping[str, list[str]]) -> 
         raise required("fields")
     if text is None:
         text = _DEFAULT_MASKS.get(method.response)
-        return masks.EVERYTHING if text is None else masks.parse(text)
-    asked = masks.parse(text)
-    if method.response:
-        masks.check(asked, "@" + method.response)
-    return asked
+        return masks.EVERYTHING if text is None else masks.checked(text, "")
+    return masks.checked(text, "@" + method.response if method.response else "")
 
 
 def body(request: IRequest, method: Method) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
@@ -45,6 +46,7 @@ RoleName = Annotated[str, Meta(pattern=r"\A(owner|organizer|fileOrganizer|writer
 """A role, checked where records are read from outside."""
 
 
+@lru_cache(16)  # one request asks for the same moment several times
 def rfc3339(seconds: float) -> str:
     """The time as Google writes it: ``2026-11-20T10:00:00.000Z``."""
     moment = datetime.fromtimestamp(seconds, UTC)

@@ -11,7 +11,7 @@ from hashlib import md5, sha1, sha256
 from typing import Any
 
 from docsession.sandbox.capabilities import file_capabilities
-from docsession.sandbox.masks import Mask, select, under, wants
+from docsession.sandbox.masks import Mask, select, under
 from docsession.sandbox.media import EXPORT_FORMATS
 from docsession.sandbox.records import SHORTCUT, File, View, is_binary, is_editor
 from docsession.sandbox.resources import Viewer, show_permission, show_user
@@ -53,7 +53,7 @@ def show_file(file: File, viewer: Viewer, mask: Mask) -> dict[str, Any]:
     look = _Look(viewer, file, viewer.world.role(viewer.person, file))
     shown: dict[str, Any] = {}
     for name, read in _FILE.items():
-        if wants(mask, name):
+        if mask is None or name in mask or "*" in mask:
             value = read(look)
             if value is not None:
                 shown[name] = select(value, under(mask, name))

@@ -43,6 +43,31 @@ class SelectTests(SynchronousTestCase):
         self.assertEqual(self.select(""), {})
 
 
+class RememberedTests(SynchronousTestCase):
+    """Masks are parsed once; nothing of one answer may get into the next."""
+
+    def test_for_each_shape_apart(self) -> None:
+        self.assertEqual(masks.checked("kind,files/id", "@FileList"), {"kind": None, "files": {"id": None}})
+        self.assertRaises(DriveError, masks.checked, "kind,files/id", "@File")
+        self.assertEqual(masks.checked("kind,files/id", ""), {"kind": None, "files": {"id": None}})
+
+    def test_a_refusal_every_time(self) -> None:
+        for _ in range(2):
+            self.assertRaises(DriveError, masks.checked, "files(", "@FileList")
+
+    def test_selecting_leaves_them_alone(self) -> None:
+        text = "*,files(owners/me,*),files/capabilities/canEdit"
+        value = {"files": [FILE], "kind": "k"}
+        first = masks.select(value, masks.checked(text, ""))
+        self.assertEqual(masks.select(value, masks.checked(text, "")), first)
+        self.assertEqual(masks.checked(text, ""), masks.parse(text))
+
+    def test_a_long_one_is_not_kept(self) -> None:
+        text = ",".join(["kind"] * 2000)
+        self.assertEqual(masks.checked(text, "@File"), {"kind": None})
+        self.assertIsNot(masks.checked(text, "@File"), masks.checked(text, "@File"))
+
+
 class RefusalTests(SynchronousTestCase):
     def refusal(self, text: str) -> DriveError:
         with self.assertRaises(DriveError) as caught:
