@@ -58,7 +58,10 @@ class Day:
         count = shape.users * shape.tabs
         looked_at = set(rng.sample(range(count), max(1, round(count * shape.visible))))
         tabs = [TabPlan(n // shape.tabs, n in looked_at) for n in range(count)]
-        phases = [rng.uniform(0, shape.change_every) for _ in range(shape.documents)]
+        # One in each part of the interval, so that any window holds its share of the changes.
+        part = shape.change_every / shape.documents
+        phases = [rng.uniform(number, number + 1) * part for number in range(shape.documents)]
+        rng.shuffle(phases)
         watchers: list[list[int]] = [[] for _ in range(shape.documents)]
         for user, documents in enumerate(watches):
             for document in documents:
