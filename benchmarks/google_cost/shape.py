@@ -54,7 +54,13 @@ class Day:
 
     @classmethod
     def deal(cls, shape: Shape, rng: random.Random) -> Day:
+        """Everybody's documents by chance."""
         watches = [rng.sample(range(shape.documents), shape.per_tab) for _ in range(shape.users)]
+        return cls.of(shape, watches, rng)
+
+    @classmethod
+    def of(cls, shape: Shape, watches: list[list[int]], rng: random.Random) -> Day:
+        """Everybody's documents are given; which tabs are visible, and when changes come, is chance."""
         count = shape.users * shape.tabs
         looked_at = set(rng.sample(range(count), max(1, round(count * shape.visible))))
         tabs = [TabPlan(n // shape.tabs, n in looked_at) for n in range(count)]
