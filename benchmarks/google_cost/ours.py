@@ -112,7 +112,9 @@ class Ours:
         old = map(file_id, self.changes.before(self.stack.clock.seconds() - 2 * SLOW))
         versions = {document: str(files[document].version) for document in old}
         return sum(
-            versions.get(document, told) != told for wire in self.wires for document, told in wire.versions.items()
+            versions.get(document, told) != told
+            for wire in self.wires
+            for document, told in wire.versions.items()
         )
 
     def advance(self, seconds: float, step: float = STEP) -> None:

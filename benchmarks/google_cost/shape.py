@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = ["CASES", "Day", "Shape", "TabPlan"]
 
@@ -25,11 +25,19 @@ class Shape:
     visible: float = 0.1
     change_every: float = 600.0
 
+    def smaller(self, times: int) -> Shape:
+        """As many watchers of each document, of so many times fewer users and documents."""
+        if self.users < times:
+            return self
+        users, documents = self.users // times, self.documents // times
+        name = f"{users} users of {self.tabs} tabs each"
+        return replace(self, name=name, people=self.people // times, users=users, documents=documents)
+
 
 CASES = {
     "one": Shape("one user with ten tabs", 1, 1, 10, 10),
     "hundred": Shape("100 users of three tabs each", 100, 100, 3, 200),
-    "active": Shape("10,000 users of whom 5 % are active", 10_000, 500, 3, 1000),
+    "active": Shape("10,000 users, of whom 5 % have three tabs each", 10_000, 500, 3, 1000),
 }
 
 
