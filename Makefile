@@ -40,7 +40,7 @@ bench: $(DEVSTAMP) ## the main job: 200 people, 2,000 files, 100 browsers, cuts 
 	$(BIN)/python -m benchmarks.main_job --json bench-main-job.json
 
 bench-google: $(DEVSTAMP) ## what Google is asked, under six strategies, on a virtual clock; some ten minutes
-	$(BIN)/python -m benchmarks.google_cost --json bench-google.json
+	$(BIN)/python -m benchmarks.google_cost --json bench-google.json --rst docs/performance.rst
 
 lint: $(DEVSTAMP)  ## ruff
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.testing import MemoryReactorClock
 from twisted.web.iweb import IBodyProducer
+from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from docsession.assembly import Assembly, assemble, new_id
@@ -34,6 +35,7 @@ from docsession.connection import Connection
 from docsession.keys import Keys, Sealer, load_keys
 from docsession.model import Identity
 from docsession.sandbox.app import Sandbox
+from docsession.sandbox.direct import DirectAgent
 
 SANDBOX = "http://127.0.0.1:8766"
 ORIGIN = "http://127.0.0.1:8765"
@@ -138,7 +140,10 @@ class Tab:
 
 
 class Stack:
-    """The server. ``close()`` it (or use it as a context manager)."""
+    """The server. ``close()`` it (or use it as a context manager).
+
+    ``direct``: the sandbox is asked without a wire, which is several times as fast.
+    """
 
     def __init__(
         self,
@@ -147,12 +152,14 @@ class Stack:
         seed: int = 1,
         world: Mapping[str, Any] | None = None,
         rng: random.Random | None = None,
+        direct: bool = False,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="docsession-test-"))
         self.clock = MemoryReactorClock()
         self.clock.advance(START)
         self.sandbox = Sandbox(self.clock, base_url=SANDBOX, world=world, rng=rng or random.Random(seed))
-        self.agent = RequestTraversalAgent(self.sandbox.resource())
+        self._direct = direct
+        self.agent: Any = self._agent_of(self.sandbox.resource())
         self.posts = self.agent  # until there is a server
         self.config: Config = sandboxed(parse(toml), SANDBOX)
         self.keys: Keys = load_keys(self.directory, configured=None)
@@ -175,13 +182,16 @@ class Stack:
             body_producer=Body,
         )
         # What the sandbox posts about push channels arrives at the server's own routes.
-        self.posts = RequestTraversalAgent(self.assembly.pages.resource())
+        self.posts = self._agent_of(self.assembly.pages.resource())
         self.sandbox.channels.agent = self.posts
         self.assembly.spending.startService()
         self.assembly.economy.startService()
         self.assembly.documents.schedule.startService()
         self.assembly.directory.startService()
         self.assembly.channels.startService()
+
+    def _agent_of(self, resource: IResource) -> Any:
+        return DirectAgent(resource, self.clock) if self._direct else RequestTraversalAgent(resource)
 
     async def _health(self) -> dict[str, str]:
         return {"store": "ok"}
@@ -214,6 +224,9 @@ class Stack:
 
     def flush(self) -> None:
         """Let requests to the sandbox and their answers go through, at this moment."""
+        if self._direct:
+            self.clock.advance(0)  # there is no wire: only what was put off for a beat is left
+            return
         for _ in range(40):
             self.agent.flush()
             self.posts.flush()

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from benchmarks.google_cost.shape import Day
 from docsession.sandbox.app import Sandbox
 
-__all__ = ["Changes", "Staleness", "email", "file_id", "seed", "spent"]
+__all__ = ["Changes", "Staleness", "email", "file_id", "passed", "rng_of", "seed", "spent"]
 
 
 def email(user: int) -> str:
@@ -44,6 +44,19 @@ def spent(sandbox: Sandbox) -> dict[str, dict[str, int]]:
     return {"total": total, **by_method}
 
 
+def passed(
+    before: dict[str, dict[str, int]], after: dict[str, dict[str, int]], seconds: float = 3600.0
+) -> dict[str, Any]:
+    """What was spent between the two, scaled to an hour from so many seconds."""
+    none = {"calls": 0, "units": 0}
+    rates = {
+        name: {what: round((sums[what] - before.get(name, none)[what]) * 3600 / seconds) for what in none}
+        for name, sums in after.items()
+    }
+    total = rates.pop("total")
+    return {**total, "by_method": {name: sums for name, sums in rates.items() if sums["calls"]}}
+
+
 @dataclass
 class Changes:
     """Edits at Google, each document in its own turn. ``last`` is when each was changed last."""
@@ -58,6 +71,10 @@ class Changes:
         start = self.clock.seconds()
         self._due = [(start + phase, document) for document, phase in enumerate(self.day.phases)]
         heapq.heapify(self._due)
+
+    def before(self, when: float) -> list[int]:
+        """Documents that were not changed since then."""
+        return [document for document in range(self.day.shape.documents) if self.last.get(document, 0) < when]
 
     def due(self) -> None:
         """Make those whose time has come."""

@@ -9,25 +9,39 @@ from typing import Any, cast
 
 from twisted.internet.task import Clock
 
+from benchmarks.google_cost.google import rng_of
 from docsession.config import Polling, Quota
 from docsession.demand import Demand
 from docsession.google.budget import Budget
 from docsession.schedule import Schedule
 from tests.support import START
 
-__all__ = ["Million"]
+__all__ = ["million"]
 
 _COST = 5
+_MILLION = 1_000_000
 
 
-class Million:
+def million(
+    number: int, *, users: int = _MILLION, visible: float = 0.05, seconds: float = 3600
+) -> dict[str, Any]:
+    """Gaps between looks, in seconds. Fewer users than a million have a quota as much smaller."""
+    share, google = users / _MILLION, Quota()
+    quota = Quota(
+        per_project_per_minute=round(google.per_project_per_minute * share),
+        per_day=round(google.per_day * share),
+    )
+    return _Million(rng_of(number, "million"), quota, users=users, visible=visible).run(seconds)
+
+
+class _Million:
     """Each user watches one document of their own; of so many the tab is visible."""
 
-    def __init__(self, rng: random.Random, *, users: int = 1_000_000, visible: float = 0.05) -> None:
+    def __init__(self, rng: random.Random, quota: Quota, *, users: int, visible: float) -> None:
         self.rng = rng
         self.clock = Clock()
         self.clock.advance(START)
-        self.budget = Budget(self.clock, Quota())
+        self.budget = Budget(self.clock, quota)
         self.demand = Demand(self.clock, self.budget.poll_rate)
         self.schedule = Schedule(self.clock, self._due)
         self.waiting: deque[int] = deque()

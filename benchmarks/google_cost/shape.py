@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = ["CASES", "Day", "Shape", "TabPlan"]
 
@@ -25,11 +25,19 @@ class Shape:
     visible: float = 0.1
     change_every: float = 600.0
 
+    def smaller(self, times: int) -> Shape:
+        """As many watchers of each document, of so many times fewer users and documents."""
+        if self.users < times:
+            return self
+        users, documents = self.users // times, self.documents // times
+        name = f"{users} users of {self.tabs} tabs each"
+        return replace(self, name=name, people=self.people // times, users=users, documents=documents)
+
 
 CASES = {
     "one": Shape("one user with ten tabs", 1, 1, 10, 10),
     "hundred": Shape("100 users of three tabs each", 100, 100, 3, 200),
-    "active": Shape("10,000 users of whom 5 % are active", 10_000, 500, 3, 1000),
+    "active": Shape("10,000 users, of whom 5 % have three tabs each", 10_000, 500, 3, 1000),
 }
 
 
@@ -54,11 +62,20 @@ class Day:
 
     @classmethod
     def deal(cls, shape: Shape, rng: random.Random) -> Day:
+        """Everybody's documents by chance."""
         watches = [rng.sample(range(shape.documents), shape.per_tab) for _ in range(shape.users)]
+        return cls.of(shape, watches, rng)
+
+    @classmethod
+    def of(cls, shape: Shape, watches: list[list[int]], rng: random.Random) -> Day:
+        """Everybody's documents are given; which tabs are visible, and when changes come, is chance."""
         count = shape.users * shape.tabs
         looked_at = set(rng.sample(range(count), max(1, round(count * shape.visible))))
         tabs = [TabPlan(n // shape.tabs, n in looked_at) for n in range(count)]
-        phases = [rng.uniform(0, shape.change_every) for _ in range(shape.documents)]
+        # One in each part of the interval, so that any window holds its share of the changes.
+        part = shape.change_every / shape.documents
+        phases = [rng.uniform(number, number + 1) * part for number in range(shape.documents)]
+        rng.shuffle(phases)
         watchers: list[list[int]] = [[] for _ in range(shape.documents)]
         for user, documents in enumerate(watches):
             for document in documents:
