@@ -16,12 +16,13 @@ from twisted.web.resource import IResource, Resource
 from zope.interface import implementer
 
 from docsession.sandbox import seed
+from docsession.sandbox.answers import json_answer, send
 from docsession.sandbox.calls import Calls, Quota
 from docsession.sandbox.channels import Channel, Channels
 from docsession.sandbox.control import Control
 from docsession.sandbox.drive import Drive
 from docsession.sandbox.example import example
-from docsession.sandbox.exchange import Exchange, json_answer, send
+from docsession.sandbox.exchange import Exchange
 from docsession.sandbox.faults import Faults
 from docsession.sandbox.grants import Grants
 from docsession.sandbox.keys import Keys

@@ -6,20 +6,18 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
 from docsession.sandbox.errors import DriveError, rate_limited
+from docsession.sandbox.pacific import pacific_day
 from docsession.sandbox.records import rfc3339
 
 __all__ = ["DOWNLOAD", "Call", "Calls", "Quota", "QuotaSettings", "units_of"]
 
 _MINUTE = 60.0
-_PACIFIC = ZoneInfo("America/Los_Angeles")
 _RECENT = 100
 
 READ, LIST, DOWNLOAD, EDIT = 5, 100, 200, 50
@@ -184,7 +182,7 @@ class Quota:
             return
         now, quota = self._clock.seconds(), self.settings
         cost = units if quota.model == "units" else 1
-        day = datetime.fromtimestamp(now, _PACIFIC).toordinal()
+        day = pacific_day(now)
         if day != self._day:
             self._day, self._spent_today = day, 0
         own = self._users.setdefault(user, _Window())

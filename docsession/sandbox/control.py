@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from klein import Klein
@@ -12,9 +12,9 @@ from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
+from docsession.sandbox.answers import Answer, json_answer, send
 from docsession.sandbox.calls import Calls, Quota, QuotaSettings
 from docsession.sandbox.channels import Channels, Order
-from docsession.sandbox.exchange import Answer, json_answer, send
 from docsession.sandbox.faults import Fault, Faults
 from docsession.sandbox.grants import ACCESS_LIFETIME, Grants
 from docsession.sandbox.habits import Wanted
@@ -54,6 +54,10 @@ class _Token(Struct, forbid_unknown_fields=True):
 class _Grant(Struct, forbid_unknown_fields=True):
     email: str
     do: Literal["revoke", "expire_access", "expire_refresh"]
+
+
+class _RefreshLifetime(Struct, forbid_unknown_fields=True):
+    seconds: Annotated[float, msgspec.Meta(gt=0)] | None
 
 
 class _Edit(Struct, forbid_unknown_fields=True):
@@ -218,6 +222,13 @@ class Control:
             "expire_refresh": self._grants.expire_refresh,
         }[asked.do](person.email)
         return _say(request, {})
+
+    @app.route("/sandbox/grants/lifetime", methods=["PUT"])
+    def refresh_lifetime(self, request: IRequest) -> bytes:
+        """How long refresh tokens given from now on live: 7 days while an app is in testing."""
+        asked = _read(request, _RefreshLifetime)
+        self._grants.refresh_lifetime = asked.seconds
+        return _say(request, asked)
 
     # --- the world --------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from docsession.sandbox import (
     drive_permissions,
     drive_revisions,
 )
+from docsession.sandbox.answers import Answer, json_answer, send
 from docsession.sandbox.calls import DOWNLOAD
 from docsession.sandbox.channels import Channels
 from docsession.sandbox.drive_channels import DriveChannels
@@ -34,7 +35,7 @@ from docsession.sandbox.errors import (
     unauthenticated,
     unregistered_caller,
 )
-from docsession.sandbox.exchange import Answer, Exchange, json_answer, send
+from docsession.sandbox.exchange import Exchange
 from docsession.sandbox.grants import Access, Grants
 from docsession.sandbox.masks import select
 from docsession.sandbox.table import Method, methods

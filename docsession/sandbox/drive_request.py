@@ -11,8 +11,8 @@ import msgspec
 from twisted.web.iweb import IRequest
 
 from docsession.sandbox import decoding
+from docsession.sandbox.answers import Answer
 from docsession.sandbox.errors import forbidden, invalid, not_found
-from docsession.sandbox.exchange import Answer
 from docsession.sandbox.grants import Access
 from docsession.sandbox.masks import Mask
 from docsession.sandbox.paging import after, page_token

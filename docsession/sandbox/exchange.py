@@ -4,61 +4,21 @@ where a fault says so. The OAuth half and the Drive half both answer through her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import cast
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
-from twisted.web.server import GzipEncoderFactory, Request
+from twisted.web.server import Request
 
+from docsession.sandbox.answers import JSON, Answer, send
 from docsession.sandbox.calls import Calls, Quota, units_of
 from docsession.sandbox.errors import DriveError
 from docsession.sandbox.faults import Fault, Faults
 
-__all__ = ["JSON", "Answer", "Exchange", "json_answer", "send"]
-
-JSON = "application/json; charset=UTF-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back: the whole of it, before any of it is sent."""
-
-    status: int = 200
-    body: bytes = b""
-    content_type: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-def json_answer(value: object, *, status: int = 200, pretty: bool = False) -> Answer:
-    """An answer in JSON."""
-    body = msgspec.json.encode(value)
-    return Answer(status, msgspec.json.format(body, indent=2) + b"\n" if pretty else body)
-
-
-def send(request: IRequest, answer: Answer) -> bytes:
-    """Set status and headers; the bytes that the route is to return."""
-    request.setResponseCode(answer.status)
-    headers = request.responseHeaders
-    headers.setRawHeaders("Cache-Control", ["no-cache, no-store, max-age=0, must-revalidate"])
-    headers.setRawHeaders("Vary", ["Origin, X-Origin, Accept-Encoding"])
-    headers.setRawHeaders("X-Content-Type-Options", ["nosniff"])
-    for name, value in answer.headers.items():
-        headers.setRawHeaders(name, [value])
-    if answer.status in (204, 304):
-        headers.removeHeader("Content-Type")
-        return b""
-    headers.setRawHeaders("Content-Type", [answer.content_type])
-    body = answer.body
-    if answer.content_type == JSON:
-        encoder = GzipEncoderFactory().encoderForRequest(request)
-        if encoder is not None:
-            body = encoder.encode(body) + encoder.finish()
-    headers.setRawHeaders("Content-Length", [str(len(body))])
-    return body
+__all__ = ["Exchange"]
 
 
 class Exchange:
@@ -93,7 +53,7 @@ class Exchange:
                 await self._wait(fault.delay)
             if fault is not None and fault.breaks and not (fault.after or fault.cut):
                 call.status = fault.status_code
-                return await self._fail(request, fault, method)
+                return await self._fail(request, fault, method, file_id)
             try:
                 self._quota.admit(method, email, units)
                 answer = action()
@@ -101,16 +61,16 @@ class Exchange:
                 answer = Answer(refusal.status, msgspec.json.encode(refusal.body), JSON, refusal.headers)
             if fault is not None and fault.after:
                 call.status = fault.status_code
-                return await self._fail(request, fault, method)
+                return await self._fail(request, fault, method, file_id)
             call.status = answer.status
             if fault is not None and fault.cut:
                 return await self._cut(request, answer)
             return send(request, answer)
 
-    async def _fail(self, request: IRequest, fault: Fault, method: str) -> bytes:
+    async def _fail(self, request: IRequest, fault: Fault, method: str, file_id: str | None) -> bytes:
         """Answer as the fault says, or not at all: then this ends when the caller hangs up."""
         if fault.answers:
-            return send(request, Answer(fault.status_code, fault.render(method), JSON, fault.headers))
+            return send(request, fault.answer(method, file_id))
         if fault.drops:
             cast(Request, request).loseConnection()
         never: Deferred[bytes] = Deferred()

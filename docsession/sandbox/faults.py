@@ -8,60 +8,12 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from docsession.sandbox.errors import envelope
+from docsession.sandbox.answers import JSON, Answer
+from docsession.sandbox.reasons import refusal_of, status_of
 
 __all__ = ["Fault", "Faults", "Match"]
 
-_STATUS_OF_REASON = {
-    "rateLimitExceeded": 403,
-    "userRateLimitExceeded": 403,
-    "dailyLimitExceeded": 403,
-    "sharingRateLimitExceeded": 403,
-    "subscriptionRateLimitExceeded": 403,
-    "insufficientFilePermissions": 403,
-    "forbidden": 403,
-    "storageQuotaExceeded": 403,
-    "numChildrenInNonRootLimitExceeded": 403,
-    "teamDriveFileLimitExceeded": 403,
-    "activeItemCreationLimitExceeded": 403,
-    "myDriveHierarchyDepthLimitExceeded": 403,
-    "teamDriveHierarchyTooDeep": 403,
-    "teamDriveMembershipRequired": 403,
-    "cannotModifyInheritedTeamDrivePermission": 403,
-    "teamDrivesParentLimit": 403,
-    "fileNotDownloadable": 403,
-    "fileNotExportable": 403,
-    "exportSizeLimitExceeded": 403,
-    "downloadQuotaExceeded": 403,
-    "cannotDownloadAbusiveFile": 403,
-    "fieldNotWritable": 403,
-    "accessNotConfigured": 403,
-    "insufficientPermissions": 403,
-    "appNotAuthorizedToFile": 403,
-    "domainPolicy": 403,
-    "notFound": 404,
-    "authError": 401,
-    "invalid": 400,
-    "badRequest": 400,
-    "required": 400,
-    "invalidParameter": 400,
-    "invalidSharingRequest": 400,
-    "invalid_grant": 400,
-    "invalid_client": 401,
-    "invalid_request": 400,
-    "unauthorized_client": 401,
-    "backendError": 503,
-    "internalError": 500,
-}
-_USAGE_LIMITS = frozenset(
-    {
-        "rateLimitExceeded",
-        "userRateLimitExceeded",
-        "dailyLimitExceeded",
-        "subscriptionRateLimitExceeded",
-        "accessNotConfigured",
-    }
-)
+HTML = "text/html; charset=UTF-8"
 
 
 class Match(Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
@@ -130,26 +82,23 @@ class Fault(Struct, forbid_unknown_fields=True, omit_defaults=True):
             return 0
         if self.status is not None:
             return self.status
-        return _STATUS_OF_REASON.get(self.reason or "", 503)
+        return status_of(self.reason or "")
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """Headers of the answer."""
-        return {} if self.retry_after is None else {"Retry-After": f"{self.retry_after:g}"}
-
-    def render(self, method: str) -> bytes:
-        """The body: as ordered, or as Google would write this reason."""
+    def answer(self, method: str, file_id: str | None) -> Answer:
+        """What is answered: as ordered, or as Google would write this reason."""
+        headers = {} if self.retry_after is None else {"Retry-After": f"{self.retry_after:g}"}
+        status = self.status_code
         if isinstance(self.body, str):
-            return self.body.encode()
+            kind = HTML if self.body.lstrip().startswith("<") else JSON
+            return Answer(status, self.body.encode(), kind, headers)
         if self.body is not UNSET:
-            return msgspec.json.encode(self.body)
-        reason = self.reason or ("backendError" if self.status_code >= 500 else "badRequest")
+            return Answer(status, msgspec.json.encode(self.body), JSON, headers)
+        reason = self.reason or ("backendError" if status >= 500 else "badRequest")
         if method.startswith("oauth2."):
-            return msgspec.json.encode({"error": reason, "error_description": "Ordered of the sandbox."})
-        domain = "usageLimits" if reason in _USAGE_LIMITS else "global"
-        return msgspec.json.encode(
-            envelope(self.status_code, reason, "Ordered of the sandbox.", domain=domain)
-        )
+            said = {"error": reason, "error_description": "Ordered of the sandbox."}
+            return Answer(status, msgspec.json.encode(said), JSON, headers)
+        refusal = refusal_of(reason, status, file_id or "")
+        return Answer(status, msgspec.json.encode(refusal.body), JSON, refusal.headers | headers)
 
 
 class Faults:

@@ -11,8 +11,8 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 
+from docsession.sandbox.answers import Answer
 from docsession.sandbox.errors import DriveError, bad_request, forbidden
-from docsession.sandbox.exchange import Answer
 from docsession.sandbox.records import DOCUMENT, PRESENTATION, SPREADSHEET, File, is_binary, is_editor
 
 __all__ = ["EXPORT_FORMATS", "download", "export", "pdf", "png"]

@@ -14,10 +14,10 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 from twisted.web.template import Element
 
+from docsession.sandbox.answers import Answer, json_answer
 from docsession.sandbox.authorization import CHALLENGE
 from docsession.sandbox.claims import discovery, id_claims, profile
 from docsession.sandbox.consent import Consent
-from docsession.sandbox.exchange import Answer, json_answer
 from docsession.sandbox.grants import Code, Grants, Issued
 from docsession.sandbox.keys import CERTIFICATES_GOOD_FOR, Keys
 from docsession.sandbox.parameters import Parameters, RepeatedParameter, form_of, query_of

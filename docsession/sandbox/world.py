@@ -206,7 +206,9 @@ class World:
 
         What comes into a shared drive belongs to it; what leaves one belongs to who took it out.
         """
-        leaves = self._who_hears(file) if file.drive_id != parent.drive_id else set()
+        leaves: set[str] = set()
+        if file.drive_id != parent.drive_id:
+            leaves = self._who_hears(file) | ({file.drive_id} if file.drive_id else set())
         with self.resharing(file):
             self._settle(file, parent, by)
         # In the log of where it was it looks deleted, also to those who still may see it.

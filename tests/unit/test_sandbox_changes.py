@@ -246,6 +246,15 @@ class SharedDriveTests(Tests):
         self.assertEqual(self.google.drive("DELETE", path, supportsAllDrives=True).status, 204)
         self.assertEqual(self.google.changes(token, CAT, **both)[0], [(self.drive_id, True)])
 
+    def test_what_is_taken_out_of_a_drive_is_gone_from_its_log(self) -> None:
+        file, own = self.google.id_of("Of the team"), self.google.sandbox.world.roots[ANN]
+        asked = {"driveId": self.drive_id, "supportsAllDrives": True}
+        token = self.google.drive("GET", "changes/startPageToken", **asked).json["startPageToken"]
+        places = {"addParents": own, "removeParents": self.drive_id, "supportsAllDrives": True}
+        moved = self.google.drive("PATCH", f"files/{file}", body={}, **places)
+        self.assertEqual(moved.status, 200, moved.body)
+        self.assertEqual(self.feed(token, BOB), [(file, True)])
+
     def test_deletions_are_in_the_drives_log(self) -> None:
         file = self.google.id_of("Of the team")
         token = self.drives_token()

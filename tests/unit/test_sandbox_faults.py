@@ -116,6 +116,64 @@ class FaultTests(SynchronousTestCase):
             self.successResultOf(self.google.treq.json_content(response))["error"], "invalid_grant"
         )
 
+    def test_every_reason_of_googles_comes_as_google_writes_it(self) -> None:
+        limits = "userRateLimitExceeded rateLimitExceeded dailyLimitExceeded subscriptionRateLimitExceeded"
+        globally = (
+            "sharingRateLimitExceeded insufficientFilePermissions forbidden appNotAuthorizedToFile"
+            " insufficientPermissions domainPolicy storageQuotaExceeded numChildrenInNonRootLimitExceeded"
+            " teamDriveFileLimitExceeded activeItemCreationLimitExceeded myDriveHierarchyDepthLimitExceeded"
+            " teamDriveHierarchyTooDeep fileNotDownloadable fileNotExportable exportSizeLimitExceeded"
+            " downloadQuotaExceeded cannotDownloadAbusiveFile teamDriveMembershipRequired"
+            " cannotModifyInheritedTeamDrivePermission teamDrivesParentLimit fieldNotWritable"
+        )
+        bad = "badRequest required invalid invalidParameter invalidSharingRequest"
+        expected = dict.fromkeys(f"{limits} accessNotConfigured".split(), (403, "usageLimits"))
+        expected |= dict.fromkeys(globally.split(), (403, "global"))
+        expected |= dict.fromkeys(bad.split(), (400, "global"))
+        expected |= {"authError": (401, "global"), "notFound": (404, "global"), "gone": (410, "global")}
+        expected |= {"internalError": (500, "global"), "backendError": (503, "global")}
+        for reason, (status, domain) in expected.items():
+            self.order({"reason": reason})
+            answer = self.google.drive("GET", f"files/{self.plan}")
+            (item,) = answer.json["error"]["errors"]
+            told = answer.status, answer.json["error"]["code"], item["reason"], item["domain"]
+            self.assertEqual(told, (status, status, reason, domain))
+
+    def test_what_comes_with_some_of_them(self) -> None:
+        self.order({"reason": "authError"})
+        answer = self.google.drive("GET", f"files/{self.plan}")
+        self.assertEqual(answer.json["error"]["status"], "UNAUTHENTICATED")
+        self.assertIn("invalid_token", answer.headers["www-authenticate"])
+        self.order({"reason": "insufficientPermissions"})
+        answer = self.google.drive("GET", f"files/{self.plan}")
+        (detail,) = answer.json["error"]["details"]
+        self.assertEqual(detail["reason"], "ACCESS_TOKEN_SCOPE_INSUFFICIENT")
+        self.order({"reason": "notFound"})
+        answer = self.google.drive("GET", f"files/{self.plan}")
+        self.assertEqual(answer.json["error"]["message"], f"File not found: {self.plan}.")
+
+    def test_a_rate_limit_with_and_without_a_hint(self) -> None:
+        for more in ({}, {"retry_after": 3}):
+            self.order({"status": 429, "reason": "rateLimitExceeded", **more})
+            answer = self.google.drive("GET", "files")
+            self.assertEqual(answer.reason, "429 rateLimitExceeded")
+            self.assertEqual(answer.json["error"]["code"], 429)
+            self.assertEqual(answer.headers.get("retry-after"), "3" if more else None)
+
+    def test_a_reason_under_another_status(self) -> None:
+        self.order({"status": 410, "reason": "invalid"})
+        answer = self.google.drive("GET", "files")
+        self.assertEqual((answer.reason, answer.json["error"]["code"]), ("410 invalid", 410))
+
+    def test_a_page_in_the_place_of_json(self) -> None:
+        self.order({"status": 502, "body": "<html>Bad Gateway</html>"})
+        answer = self.google.drive("GET", "files")
+        self.assertEqual(answer.headers["content-type"], "text/html; charset=UTF-8")
+        self.order({"status": 200, "body": '{"files": ['})
+        answer = self.google.drive("GET", "files")
+        self.assertEqual((answer.status, answer.body), (200, b'{"files": ['))
+        self.assertIn("json", answer.headers["content-type"])
+
     def test_orders_that_make_no_sense(self) -> None:
         for fault in (
             {"state": 500},

@@ -626,6 +626,15 @@ class DoorTests(Tests):
         unknown = self.google.ask("POST", "/sandbox/token", who=None, body={"email": "x@example.com"})
         self.assertEqual(unknown.status, 404)
 
+    def test_how_long_refresh_tokens_live(self) -> None:
+        grants = self.google.sandbox.grants
+        for seconds in (604_800, None):
+            body = {"seconds": seconds}
+            answer = self.google.ask("PUT", "/sandbox/grants/lifetime", who=None, body=body)
+            self.assertEqual((answer.status, grants.refresh_lifetime), (200, seconds))
+        refused = self.google.ask("PUT", "/sandbox/grants/lifetime", who=None, body={"seconds": 0})
+        self.assertEqual((refused.status, grants.refresh_lifetime), (400, None))
+
     def test_overview(self) -> None:
         self.google.drive("GET", "files")
         shown = self.google.ask("GET", "/sandbox/overview", who=None).json
