@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from twisted.application.service import IService
 from twisted.logger import LogEvent
 from twisted.python import usage
@@ -102,6 +103,10 @@ def configured(options: Options) -> tuple[Config, Secrets]:
         if not is_loopback(urlsplit(url).hostname or ""):
             raise ConfigError(f"--sandbox-url: {url} is not on a loopback address")
         config = sandboxed(config, url)
+        if config.push.url is None:
+            # It tells of changes as Google does, and reaches us where the browser does.
+            push = msgspec.structs.replace(config.push, url=config.server.public_url)
+            config = msgspec.structs.replace(config, push=push)
         given = Secrets(client_secret="sandbox", keys=given.keys)  # noqa: S106 - any will do there
     check_startable(config, given)
     return config, given
