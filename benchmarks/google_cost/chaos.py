@@ -66,7 +66,7 @@ class _Chaos:
                 (15, self.break_something),
                 (40, self.cut),
                 (100, self.lose),
-                (250, self.restart),
+                (230, self.restart),
             ):
                 if seconds % every == 0:
                     happen()
@@ -85,16 +85,16 @@ class _Chaos:
         """One of everything that may happen to a document: a view, a comment, another name."""
         world, what = self.stack.sandbox.world, self.rng.random()
         file = world.files[file_id(self.rng.randrange(_SHAPE.documents))]
-        by = world.owner_of(file)
+        by, there = world.owner_of(file), [each for each in file.comments.values() if not each.deleted]
         assert by is not None
         if what < 0.2:
             world.look_at(file, by)
-        elif what < 0.35 and len(file.comments) < 15:
+        elif what < 0.35 and len(there) < 15:
             comment_id = f"AAAA{self.rng.getrandbits(40):x}"
             file.comments[comment_id] = Comment(comment_id, by.email, world.now(), world.now(), "Why?")
             world.touch(file)
         elif what < 0.35:
-            comment = self.rng.choice(list(file.comments.values()))
+            comment = self.rng.choice(there)
             comment.content, comment.modified = f"Since {self.rng.getrandbits(40):x}", world.now()
             comment.deleted = what < 0.22
             world.touch(file)
