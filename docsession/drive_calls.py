@@ -11,6 +11,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from docsession import rpc
+from docsession.belonging import FOLDER
 from docsession.document import Tab, Viewer
 from docsession.documents import Documents
 from docsession.errors import OutcomeUnknown
@@ -39,6 +40,8 @@ _NEEDED = {
     "drive.replies.create": REPLY_FIELDS,
     "drive.replies.update": REPLY_FIELDS,
 }
+# Ids that stand for another folder for everybody.
+ALIASES = frozenset({"root", "appDataFolder"})
 # Their answers say what the file is now; of what else is written nobody knows what it touched.
 _TELLING = frozenset({"create", "copy", "update"})
 
@@ -115,7 +118,7 @@ class DriveCalls:
             # One that does not say which files it speaks of may speak of any.
             named = all("id" in file for file in listed)
             files = {str(file["id"]) for file in listed} if named else set()
-            if request.file_id is not None:
+            if request.file_id is not None and request.file_id not in ALIASES:
                 files.add(request.file_id)
             if "id" in answer and request.method.id == "drive.files.get":
                 files.add(str(answer["id"]))
@@ -132,7 +135,7 @@ class DriveCalls:
             (*_rights(self._account), request.key()),
             fetch,
             # An alias may be any file.
-            about=None if request.file_id == "root" else request.file_id,
+            about=None if request.file_id in ALIASES else request.file_id,
             max_age=request.max_age if max_age is None else max_age,
         )
 
@@ -150,6 +153,8 @@ class DriveCalls:
         file_id = request.file_id
         if family in ("files", "drives", "permissions"):
             self._cache.drop_listings(self._account.id)
+            if family != "files" or answer.get("mimeType", FOLDER) == FOLDER:
+                self._cache.drop_user(self._account.id)  # what is in a folder goes with it
         if family == "files":
             self._learn_file(request, verb, answer, as_of, tab)
         elif file_id is None:

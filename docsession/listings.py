@@ -8,6 +8,7 @@ and not more often than a gap allows, but at once for what its own user wrote.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -96,6 +97,7 @@ class Listings(Service):
         self._elsewhere_due = 0.0
         self._hinted: IDelayedCall | None = None
         self._starting = 0
+        self._beginning: Counter[Tab] = Counter()
         # How often anything was touched: a reading that was begun before may not show it.
         self._touches = 0
         # Runs that wait for the end of what makes them necessary.
@@ -107,6 +109,7 @@ class Listings(Service):
     async def watch(self, tab: Tab, request: DriveRequest) -> dict[str, Any]:
         """Begin a live listing. Raises any Google error; then nothing is watched."""
         self._starting += 1
+        self._beginning[tab] += 1
         try:
             # The token first: what happens while the listing is read shows in the first sweep.
             await self._feed.begin()
@@ -122,6 +125,8 @@ class Listings(Service):
             self._plan()
         finally:
             self._starting -= 1
+            self._beginning[tab] -= 1
+            self._beginning = +self._beginning  # without those that are zero
             self._rest()
         return {"listing": listing.id, "data": rpc.raw(cached.data), "as_of": rfc3339(cached.as_of)}
 
@@ -155,8 +160,9 @@ class Listings(Service):
                 self.unwatch(tab, listing.id)
 
     def count(self, tab: Tab) -> int:
-        """How many listings this tab watches."""
-        return sum(tab in listing.tabs for listing in self._listings.values())
+        """How many listings this tab watches or begins to."""
+        watched = sum(tab in listing.tabs for listing in self._listings.values())
+        return watched + self._beginning[tab]
 
     # -- what makes them run again
 

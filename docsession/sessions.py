@@ -17,10 +17,11 @@ from docsession.documents import Documents
 from docsession.drive_calls import DriveCalls
 from docsession.google.cache import Cache
 from docsession.google.channels import Channels
-from docsession.google.drive import Drive
+from docsession.google.drive import AccessRefused, Drive
 from docsession.google.feed import Feed
 from docsession.google.grant import LiveGrant
 from docsession.google.look import Comments, FileView, Looker
+from docsession.google.refusals import ACCESS_LOST
 from docsession.listings import Listings
 from docsession.model import Grant, Identity, User
 
@@ -129,7 +130,13 @@ class UserSession(MultiService):
 
     async def look(self, file_id: str, *, poll: bool) -> FileView:
         """See :class:`docsession.document.Viewer`."""
-        return await self._looker.file(self, file_id, poll=poll)
+        try:
+            return await self._looker.file(self, file_id, poll=poll)
+        except AccessRefused as refused:
+            if refused.refusal.reason in ACCESS_LOST:
+                # What the user saw before is not shown again, not even while Google is away.
+                self._cache.drop_user(self.id)
+            raise
 
     async def look_at_comments(self, file_id: str, *, since: str | None, poll: bool) -> Comments:
         """See :class:`docsession.document.Viewer`."""

@@ -108,7 +108,11 @@ class Cache:
                 raise
             return stale, True
         except (NotFound, Forbidden):
-            self._remove(full)  # what was seen before is not to be seen any more
+            # What was seen before is not to be seen any more, whatever of it was asked for.
+            self._remove(full)
+            for other in list(self._by_tag.get(f"file {about}", ())):
+                if other[0] == user_id:
+                    self._remove(other)
             raise
 
     def _part_from_older(self, full: tuple[str, Hashable], max_age: float | None) -> None:
@@ -221,8 +225,8 @@ def _tags(cached: Cached) -> Iterator[str]:
         yield f"file {file_id}"
     if cached.listing_of is not None:
         yield f"listings of {cached.listing_of}"
-        if not cached.files:
-            yield _ANY_FILE
+    if not cached.files:
+        yield _ANY_FILE
 
 
 def _of_user(user_id: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from docsession.errors import GoogleUnavailable
+from docsession.errors import GoogleUnavailable, TooLarge
 from docsession.google.drive import AccessRefused, Account, Drive
 from docsession.google.drive_request import compose
 from docsession.google.table import TABLE
@@ -91,6 +91,8 @@ class Feed:
                 if refused.refusal.status in _LOST:
                     break
                 raise refused.refusal.error() from None
+            except TooLarge:
+                break  # and would be too large again
             for entry in _entries(answer):
                 file_id = entry.get("fileId")
                 if isinstance(file_id, str):
@@ -127,7 +129,9 @@ def _entries(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _shown(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What Google shows of the file; asked for and not there means that it has none."""
     file = entry.get("file")
-    return {"driveId": "", **file} if isinstance(file, dict) else None
+    if isinstance(file, dict):
+        return {"driveId": "", **file}
+    return None if entry.get("removed", True) else {}
 
 
 def _token(answer: dict[str, Any], name: str) -> str:

@@ -329,6 +329,19 @@ class StaleTests(SynchronousTestCase):
             self.failing = other
             self.failureResultOf(self.read(), type(other))
 
+    def test_nothing_that_google_refuses_meanwhile(self) -> None:
+        """What the user may no longer see is not shown when Google is away afterwards."""
+        for final in (NotFound(), Forbidden("no")):
+            self.failing = None
+            self.served()
+            self.served(key="get f fields")
+            self.clock.advance(1000)
+            self.failing = final
+            self.failureResultOf(self.read(), type(final))
+            self.failing = GoogleUnavailable(retry_after=5)
+            for key in ("get f", "get f fields"):
+                self.failureResultOf(self.read(key=key), GoogleUnavailable)
+
     def test_what_a_page_wants_is_honoured(self) -> None:
         self.served()
         self.clock.advance(1000)

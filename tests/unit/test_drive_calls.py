@@ -122,7 +122,47 @@ class DriveCallsTests(SynchronousTestCase):
         error = self.ann.refused("drive.files.get", fileId=self.talk, maxAge=0)
         self.assertEqual(error["data"]["name"], "google_unavailable")
 
+    def test_what_is_asked_under_an_alias_is_dropped_by_every_change(self) -> None:
+        def sources(**params: str) -> list[str]:
+            return [
+                str(self.ann.call("drive.files.get", fileId="root", **params)["source"]) for _ in range(2)
+            ]
+
+        for params in ({"fields": "name"}, {}):
+            self.assertEqual(sources(**params), ["google", "cache"])
+            root = self.ann.call("drive.files.get", fileId="root", fields="id")["data"]["id"]
+            bob = self.stack.signed_in_tab(BOB)
+            self.stack.assembly.documents.touched(root)
+            self.assertEqual(sources(**params), ["google", "cache"], params)
+            bob.lose()
+
+    def test_who_lost_access_is_shown_nothing_old_while_google_is_away(self) -> None:
+        stack = Stack("[google]\nserve_stale = 3600\n")
+        self.addCleanup(stack.close)
+        bob = stack.signed_in_tab(BOB)
+        talk = stack.file("Talk for the shops")
+        bob.call("documents.watch", fileId=talk)
+        bob.call("drive.files.get", fileId=talk)
+        path = f"/drive/v3/files/{talk}/permissions"
+        listed = stack.as_person(ANN, "GET", f"{path}?fields=permissions(id,emailAddress)")["permissions"]
+        permission = next(one["id"] for one in listed if one.get("emailAddress") == BOB)
+        stack.as_person(ANN, "DELETE", f"{path}/{permission}")
+        stack.advance(20)
+        self.assertEqual(len(bob.events("document.lost")), 1)
+        stack.faults({"match": {"method": "drive.files.get"}, "status": 503})
+        call = bob.start("drive.files.get", fileId=talk)
+        stack.advance(60)
+        answer = bob.answer(call) or {}
+        self.assertEqual(answer["error"]["data"]["name"], "google_unavailable")
+
     # -- a page reads its own writes
+
+    def test_of_what_is_in_a_folder_that_goes(self) -> None:
+        plan, folder = self.stack.file("Autumn plan"), self.stack.file("Catalogue")
+        params = {"fileId": plan, "fields": "id,trashed"}
+        self.assertFalse(self.ann.call("drive.files.get", **params)["data"]["trashed"])
+        self.ann.call("drive.files.update", fileId=folder, requestBody={"trashed": True})
+        self.assertTrue(self.ann.call("drive.files.get", **params)["data"]["trashed"])
 
     def test_of_a_file_and_of_listings(self) -> None:
         bob = self.stack.signed_in_tab(BOB)

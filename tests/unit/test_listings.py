@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from docsession.belonging import FOLDER
 from docsession.config import Polling
 from docsession.demand import Allowance, Demand
-from docsession.errors import GoogleUnavailable
+from docsession.errors import GoogleUnavailable, TooLarge
 from docsession.google.cache import Cached
 from docsession.google.drive import AccessRefused
 from docsession.google.drive_request import DriveRequest, Policy, find_method, prepare
@@ -368,6 +368,16 @@ class ListingsTests(SynchronousTestCase):
         self.assertEqual(most, 500)
         self.assertEqual(turns, 20)
 
+    def test_a_tab_counts_its_listings_from_their_beginning(self) -> None:
+        self.slow = True
+        tab = FakeTab()
+        beginning = self.begin(tab)
+        self.assertEqual((self.listings.count(tab), self.listings.count(FakeTab())), (1, 0))
+        beginning.cancel()
+        self.failureResultOf(beginning)
+        self.assertEqual((self.listings.count(tab), len(self.listings)), (0, 0))
+        self.assertEqual((self.feed.ended, self.clock.getDelayedCalls()), (1, []))
+
     def test_nothing_found_nothing_read(self) -> None:
         self.watch()
         self.sweep_finds()
@@ -612,6 +622,23 @@ class FeedTests(SynchronousTestCase):
             feed, _ = self.feed({"changes": [entry], "newStartPageToken": "6"})
             sweep = self.sweep(feed)
             self.assertEqual((sweep.files, sweep.drives, sweep.lost), ({}, drives, lost))
+
+    def test_an_entry_that_says_nothing_of_its_file_does_not_say_that_it_is_gone(self) -> None:
+        feed, _ = self.feed(
+            {
+                "changes": [{"fileId": "a", "removed": False}, {"fileId": "b", "removed": True}],
+                "newStartPageToken": "6",
+            }
+        )
+        self.assertEqual(self.sweep(feed).files, {"a": {}, "b": None})
+
+    def test_a_page_that_is_too_large_would_be_too_large_again(self) -> None:
+        feed, drive = self.feed(
+            TooLarge(1), {"startPageToken": "20"}, {"changes": [], "newStartPageToken": "21"}
+        )
+        self.assertTrue(self.sweep(feed).lost)
+        self.sweep(feed)
+        self.assertEqual(drive.asked[-1]["pageToken"], "20")
 
     def test_a_log_without_end_is_given_up(self) -> None:
         endless = [{"changes": [], "nextPageToken": str(number)} for number in range(6, 106)]
