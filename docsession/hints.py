@@ -99,7 +99,7 @@ class Hints:
             past.gap = 0.0
             self._on_hint("explained")
         else:
-            self._search(user_id, past, now)
+            self._search(user_id, past, now, since=now)
 
     def moved(self, document: Document) -> None:
         """It was seen changed just now: that is what its watchers' hints were about."""
@@ -129,9 +129,9 @@ class Hints:
 
     # -- inside
 
-    def _search(self, user_id: str, past: _Past, now: float) -> None:
+    def _search(self, user_id: str, past: _Past, now: float, *, since: float) -> None:
         begin_at = max(now + MERGE, past.searched_at + past.gap * self._stretch())
-        self._searches[user_id] = _Search(past.last, begin_at)
+        self._searches[user_id] = _Search(since, begin_at)
         self._round_by(begin_at)
 
     def _round_by(self, when: float) -> None:
@@ -185,10 +185,12 @@ class Hints:
         del self._searches[user_id]
         past = self._past[user_id]
         past.searched_at = now
+        # The first time it may be that a replica of Google's has not heard of the change yet.
+        lagging = not past.gap
         past.gap = min(_MOST_GAP, max(_FIRST_GAP, past.gap * 2))
         self._not_here(user_id)
-        if search.again:
-            self._search(user_id, past, now)
+        if search.again or lagging:
+            self._search(user_id, past, now, since=now if lagging else past.last)
 
     def _not_here(self, user_id: str) -> None:
         """It was about no document that this user watches."""

@@ -72,9 +72,24 @@ class HintTests(SynchronousTestCase):
         for _ in range(6):
             self.pass_(1)
             lengths.append(len(self.looked))
-        self.assertEqual(lengths, [1, 3, 9, 12, 12, 12])
+        self.assertEqual(lengths[:4], [1, 3, 9, 12])
         self.assertEqual(self.looked[:3], ["d0", "d1", "d2"])  # the liveliest first
         self.assertEqual(self.heard, ["not_found"])
+
+    def test_a_replica_that_has_not_heard_is_asked_once_more(self) -> None:
+        self.document("d", "ann")
+        self.hints.hint("ann")
+        self.pass_(1)
+        self.assertEqual(self.looked, ["d"])
+        self.changed.add("d")  # now it shows
+        self.pass_(5)
+        self.assertEqual((self.looked, self.heard), (["d", "d"], ["not_found", "found"]))
+
+    def test_once_and_no_more(self) -> None:
+        self.document("d", "ann")
+        self.hints.hint("ann")
+        self.pass_(120)
+        self.assertEqual(self.looked, ["d", "d"])
 
     def test_what_was_found_ends_the_search(self) -> None:
         for number in range(12):
