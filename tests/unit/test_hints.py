@@ -110,7 +110,7 @@ class HintTests(SynchronousTestCase):
         self.clock.advance(10)
         self.hints.hint("ann")
         self.pass_(10)
-        self.assertEqual(sorted(self.looked), ["d", "e"])
+        self.assertEqual(set(self.looked), {"d", "e"})
 
     def test_a_peers_write_explains_it(self) -> None:
         document = self.document("d", "ann", "bob")
@@ -123,7 +123,7 @@ class HintTests(SynchronousTestCase):
         self.document("d", "ann")
         for _ in range(100):
             self.hints.hint("ann")
-        self.pass_(5)
+        self.pass_(1.5)
         self.assertEqual(self.looked, ["d"])
         self.assertEqual(self.heard.count("merged"), 99)
 
