@@ -130,7 +130,7 @@ class BatchTests(SynchronousTestCase):
 
     def test_a_line_that_breaks_under_one_breaks_under_all(self) -> None:
         faults = [
-            {"match": {"file": self.plan}, "hang": True},
+            {"match": {"file": self.plan}, "delay": 60},
             {"match": {"file": self.budget}, "drop": True},
         ]
         self.google.ask("PUT", "/sandbox/faults", who=None, body=faults)
