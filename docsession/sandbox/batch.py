@@ -22,9 +22,9 @@ from docsession.sandbox.direct import DirectAgent
 from docsession.sandbox.errors import DriveError, bad_request, no_such_path
 from docsession.sandbox.multipart import Part, header_lines, split
 
-__all__ = ["Batch"]
+__all__ = ["MOST_CALLS", "Batch"]
 
-_MOST_CALLS = 100
+MOST_CALLS = 100
 _MOST_BYTES = 20_000_000
 _MOST_URL = 8000
 _LINE = re.compile(r"\A([A-Z]{1,10}) (\S+)(?: HTTP/1\.[01])?\Z")
@@ -46,8 +46,8 @@ class Batch:
         if len(raw) > _MOST_BYTES:
             raise DriveError(413, "uploadTooLarge", "The batch is too large.")
         calls = split(raw, request.getHeader("Content-Type") or "")
-        if len(calls) > _MOST_CALLS:
-            raise bad_request(f"The batch size is limited to {_MOST_CALLS} calls.")
+        if len(calls) > MOST_CALLS:
+            raise bad_request(f"The batch size is limited to {MOST_CALLS} calls.")
         outer = {
             name.decode("latin-1").lower(): values[-1].decode("latin-1")
             for name, values in request.requestHeaders.getAllRawHeaders()

@@ -19,11 +19,11 @@ from docsession.sandbox.drive_request import DriveRequest, Upload
 from docsession.sandbox.errors import DriveError, invalid
 from docsession.sandbox.multipart import split
 
-__all__ = ["MOST_BYTES", "Sent", "Session", "Uploads", "read"]
+__all__ = ["MOST_BYTES", "MOST_SESSIONS", "PIECE", "Sent", "Session", "Uploads", "read"]
 
 MOST_BYTES = 200_000_000
-_MOST_SESSIONS = 100
-_PIECE = 256 * 1024
+MOST_SESSIONS = 100
+PIECE = 256 * 1024
 _WEEK = 7 * 86_400.0
 _OCTETS = "application/octet-stream"
 _JSON = "application/json"
@@ -105,7 +105,7 @@ class Uploads:
     def begin(self, asked: DriveRequest, sent: Sent) -> Answer:
         """A new one: the answer says where its pieces go."""
         self._drop_expired()
-        if len(self._sessions) >= _MOST_SESSIONS:
+        if len(self._sessions) >= MOST_SESSIONS:
             done = next((each.id for each in self._sessions.values() if each.answer is not None), None)
             del self._sessions[done or next(iter(self._sessions))]
         name = "".join(self._rng.choices(_LETTERS, k=60))
@@ -158,8 +158,8 @@ class Uploads:
             raise invalid("Content-Range", f"The next byte to send is number {have}.")
         if end > (MOST_BYTES if session.total is None else session.total):
             raise invalid("Content-Range", "More bytes than the total.")
-        if end != session.total and len(piece) % _PIECE:
-            raise invalid("Content-Range", f"Pieces but the last must be multiples of {_PIECE} bytes.")
+        if end != session.total and len(piece) % PIECE:
+            raise invalid("Content-Range", f"Pieces but the last must be multiples of {PIECE} bytes.")
         # What came before comes again after a lost answer.
         session.received += piece[have - begin :]
 
