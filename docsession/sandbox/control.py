@@ -254,7 +254,7 @@ class Control:
         file = self._file(asked.file, person, "writer")
         if file.mime_type in (FOLDER, SHORTCUT):
             raise Refused(400, "bad_request", f"{file.name} has no content.")
-        self._world.write_content(file, asked.text.encode(), person)
+        self._world.type_content(file, asked.text.encode(), person)
         return _say(request, _version(file))
 
     @app.route("/sandbox/view", methods=["POST"])

@@ -13,7 +13,7 @@ from docsession.sandbox.errors import DriveError, invalid, required, type_error
 from docsession.sandbox.masks import Mask
 from docsession.sandbox.table import Method, Parameter, Shape, shape_of
 
-__all__ = ["arguments", "body", "mask", "parameters"]
+__all__ = ["arguments", "body", "mask", "parameters", "raw_body"]
 
 _ALIASES = {
     "supportsTeamDrives": "supportsAllDrives",
@@ -94,9 +94,13 @@ def mask(method_id: str, method: Method, arguments: Mapping[str, list[str]]) -> 
     return masks.checked(text, "@" + method.response if method.response else "")
 
 
-def body(request: IRequest, method: Method) -> dict[str, Any]:
+def raw_body(request: IRequest) -> bytes:
+    """What was sent, and a little more than is taken where that is too much."""
+    return request.content.read(_MOST_BYTES + 1)  # type: ignore[no-any-return]
+
+
+def body(raw: bytes, method: Method) -> dict[str, Any]:
     """The JSON body, its types checked."""
-    raw = request.content.read(_MOST_BYTES + 1)
     if not method.request or not raw.strip():
         return {}
     if len(raw) > _MOST_BYTES:

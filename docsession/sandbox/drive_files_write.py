@@ -1,4 +1,4 @@
-"""Files, written: create, update, copy, trash, delete. Metadata only; uploads are not served."""
+"""Files, written: create, update, copy, trash, delete; with or without bytes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ _AT_UPDATE = _WRITABLE | {"trashed"}
 def _create(asked: DriveRequest) -> Result:
     _refuse_unwritable(asked, _AT_CREATION)
     body = asked.body
-    mime_type = body.get("mimeType") or "application/octet-stream"
+    given = "" if asked.upload is None else asked.upload.content_type
+    mime_type = body.get("mimeType") or given or "application/octet-stream"
+    content = _content(asked, mime_type)
     file = _new_file(asked, str(body.get("name", "Untitled")), mime_type, _new_parent(asked))
     if mime_type == SHORTCUT:
         target = (body.get("shortcutDetails") or {}).get("targetId")
@@ -54,7 +56,7 @@ def _create(asked: DriveRequest) -> Result:
     _write_common(asked, file)
     _write_own(asked, file)
     if is_binary(mime_type) or is_editor(mime_type):
-        file.revisions.append(_first_revision(asked, file, b""))
+        file.revisions.append(_first_revision(asked, file, content))
     asked.world.insert(file)
     return show_file(file, asked.viewer, asked.mask)
 
@@ -79,6 +81,26 @@ def _new_file(asked: DriveRequest, name: str, mime_type: str, parent: File) -> F
             person.permission_id, "user", "owner", person.email
         )
     return file
+
+
+def _content(asked: DriveRequest, mime_type: str) -> bytes:
+    """The bytes that came along, as a file of this type holds them: editors' files hold text."""
+    if asked.upload is None:
+        return b""
+    if is_editor(mime_type):
+        if not asked.upload.content_type.startswith("text/"):
+            raise bad_request("The requested conversion is not supported.", "mimeType")
+        return asked.upload.content.decode("utf-8", "replace").removeprefix("\ufeff").encode()
+    if not is_binary(mime_type):
+        raise bad_request("This type of file has no content.", "mimeType")
+    return asked.upload.content
+
+
+def _type_after(asked: DriveRequest, file: File) -> str:
+    """A file with bytes of its own is whatever was put into it last."""
+    if asked.upload is None or not is_binary(file.mime_type):
+        return file.mime_type
+    return str(asked.body.get("mimeType") or asked.upload.content_type)
 
 
 def _first_revision(asked: DriveRequest, file: File, content: bytes) -> Revision:
@@ -182,11 +204,14 @@ def _write_own(asked: DriveRequest, file: File) -> bool:
 def _update(asked: DriveRequest) -> Result:
     _refuse_unwritable(asked, _AT_UPDATE)
     only_own = not (set(asked.body) - _OWN) and not ({"addParents", "removeParents"} & set(asked.params))
+    only_own = only_own and asked.upload is None
     file = asked.file("reader" if only_own else "writer")
     allowed = file_capabilities(file, asked.world.role(asked.person, file))
     if "name" in asked.body and not allowed["canRename"]:
         raise forbidden()
     target = _target(asked, file)
+    mime_type = _type_after(asked, file)
+    content = _content(asked, mime_type)
     modified = _time(asked, "modifiedTime", asked.world.now())
     if asked.body.get("trashed") not in (None, file.trashed):
         if not allowed["canTrash"]:
@@ -195,6 +220,10 @@ def _update(asked: DriveRequest) -> Result:
         file.trashed_at = asked.world.now() if file.trashed else ""
         file.trashed_by = asked.person.email if file.trashed else ""
         asked.world.touch(file)
+    if asked.upload is not None:
+        file.mime_type = mime_type
+        asked.world.write_content(file, content, asked.person, modified=modified)
+        file.revisions[-1].keep_forever = bool(asked.params.get("keepRevisionForever"))
     if _write_common(asked, file) or "modifiedTime" in asked.body:
         asked.world.touch(file, asked.person, modified=modified)
     if _write_own(asked, file):

@@ -22,7 +22,7 @@ from docsession.sandbox.sharing import at_least
 from docsession.sandbox.table import Method
 from docsession.sandbox.world import World
 
-__all__ = ["DriveRequest", "Result", "Serve", "short_scopes"]
+__all__ = ["DriveRequest", "Result", "Serve", "Upload", "short_scopes"]
 
 _SCOPE_PREFIX = "https://www.googleapis.com/auth/"
 _SEES_ALL = frozenset({"drive", "drive.readonly", "drive.metadata", "drive.metadata.readonly"})
@@ -33,6 +33,14 @@ Result = Mapping[str, Any] | Answer | None
 def short_scopes(scopes: frozenset[str]) -> frozenset[str]:
     """Scopes without the address that all of Google's begin with."""
     return frozenset(scope.removeprefix(_SCOPE_PREFIX) for scope in scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file's bytes, and what they are."""
+
+    content_type: str
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,8 @@ class DriveRequest:
     media: bool
     """Whether ``alt=media`` asks for the bytes."""
     range: str
+    upload: Upload | None = None
+    """The bytes that came with it."""
 
     @classmethod
     def decode(
@@ -61,8 +71,14 @@ class DriveRequest:
         ids: Mapping[str, str],
         world: World,
         access: Access,
+        *,
+        metadata: bytes | None = None,
+        upload: Upload | None = None,
     ) -> DriveRequest:
-        """Read a request, or raise the 400 that it deserves."""
+        """Read a request, or raise the 400 that it deserves.
+
+        With an upload its body is not what says the ``metadata``.
+        """
         arguments = decoding.arguments(request)
         alt = arguments.get("alt", ["json"])[-1]
         if alt not in ("json", "media"):
@@ -75,10 +91,11 @@ class DriveRequest:
             access=access,
             ids=ids,
             params=decoding.parameters(method, arguments),
-            body=decoding.body(request, method),
+            body=decoding.body(decoding.raw_body(request) if metadata is None else metadata, method),
             mask=decoding.mask(method_id, method, arguments),
             media=alt == "media",
             range=(request.getHeader("Range") or "").strip(),
+            upload=upload,
         )
 
     @property

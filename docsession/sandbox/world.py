@@ -161,19 +161,21 @@ class World:
         self.view(file, person).viewed = self.now()
         self.touch_for(file, person, noisy=noisy)
 
-    def write_content(self, file: File, content: bytes, by: Person, *, modified: str = "") -> None:
-        """Other content, as a new revision; in an editor's document it may take time to show."""
+    def type_content(self, file: File, content: bytes, by: Person) -> None:
+        """Somebody writes, in an editor's document by typing; that may take time to show."""
+        modified = self.now()
         if self.habits.editor_lag and is_editor(file.mime_type):
-            late = (file, content, by, modified or self.now())
-            self.clock.callLater(self.habits.editor_lag, self._write_late, *late)
-            return
-        self._write_content(file, content, by, modified or self.now())
+            self.clock.callLater(self.habits.editor_lag, self._write_late, file, content, by, modified)
+        else:
+            self.write_content(file, content, by, modified=modified)
 
     def _write_late(self, file: File, content: bytes, by: Person, modified: str) -> None:
         if self.files.get(file.id) is file:
-            self._write_content(file, content, by, modified)
+            self.write_content(file, content, by, modified=modified)
 
-    def _write_content(self, file: File, content: bytes, by: Person, modified: str) -> None:
+    def write_content(self, file: File, content: bytes, by: Person, *, modified: str = "") -> None:
+        """Other content, as a new revision."""
+        modified = modified or self.now()
         file.revisions.append(
             Revision(
                 self._revision_id(file), modified, by.email, file.mime_type, content, file.original_filename

@@ -22,7 +22,7 @@ from google.oauth2.credentials import Credentials
 from google_auth_oauthlib.flow import Flow
 from googleapiclient.discovery import build_from_document
 from googleapiclient.errors import HttpError
-from googleapiclient.http import MediaIoBaseDownload
+from googleapiclient.http import MediaIoBaseDownload, MediaIoBaseUpload
 
 from tests.daemon.children import Child, free_port, twistd
 
@@ -192,6 +192,62 @@ def test_it_is_all_there_after_a_kill(google: Google) -> None:
         google.child.start().wait_listening()
         # The token is as good as before, too.
         assert ann.files().get(fileId=made).execute()["name"] == "Survivor"
+
+
+def test_uploads(ann: Any) -> None:
+    """At once, with metadata, and in pieces, with bytes of every value in them."""
+    content = bytes(range(256)) * 2500
+    media = MediaIoBaseUpload(io.BytesIO(content[:1000]), "video/mp4")
+    made = (
+        ann.files().create(body={"name": "Film"}, media_body=media, fields="id,name,size,mimeType").execute()
+    )
+    assert (made["name"], made["size"], made["mimeType"]) == ("Film", "1000", "video/mp4")
+    assert ann.files().get_media(fileId=made["id"]).execute() == content[:1000]
+    alone = MediaIoBaseUpload(io.BytesIO(b"alone"), "text/plain")
+    ann.files().update(fileId=made["id"], media_body=alone).execute()
+    assert ann.files().get_media(fileId=made["id"]).execute() == b"alone"
+    pieces = MediaIoBaseUpload(io.BytesIO(content), "video/mp4", chunksize=256 * 1024, resumable=True)
+    request = ann.files().update(
+        fileId=made["id"], body={"name": "Longer"}, media_body=pieces, fields="name,size"
+    )
+    seen, done = [], None
+    while done is None:
+        status, done = request.next_chunk()
+        seen += [] if status is None else [status.resumable_progress]
+    assert seen == [256 * 1024, 512 * 1024]
+    assert done == {"name": "Longer", "size": str(len(content))}
+    assert ann.files().get_media(fileId=made["id"]).execute() == content
+    text = MediaIoBaseUpload(io.BytesIO(b"Some text"), "text/plain", resumable=True)
+    body = {"name": "Converted", "mimeType": "application/vnd.google-apps.document"}
+    document = ann.files().create(body=body, media_body=text).execute()
+    exported = ann.files().export(fileId=document["id"], mimeType="text/markdown").execute()
+    assert exported == b"Some text"
+    nothing = MediaIoBaseUpload(io.BytesIO(b""), "text/plain", resumable=True)
+    assert ann.files().create(media_body=nothing, fields="size").execute() == {"size": "0"}
+
+
+def test_a_batch(ann: Any, bob: Any) -> None:
+    plan = find(ann, "Autumn plan")
+    answers: dict[str, Any] = {}
+
+    def told(name: str, answer: Any, error: HttpError | None) -> None:
+        answers[name] = answer if error is None else error.status_code
+
+    batch = ann.new_batch_http_request(callback=told)
+    batch.add(ann.files().get(fileId=plan, fields="name"), request_id="read")
+    batch.add(
+        ann.files().update(fileId=plan, body={"description": "In a batch"}, fields="description"),
+        request_id="write",
+    )
+    batch.add(ann.files().get(fileId="nothing"), request_id="missing")
+    batch.add(bob.about().get(fields="user/emailAddress"), request_id="another's")
+    batch.execute()
+    assert answers == {
+        "read": {"name": "Autumn plan"},
+        "write": {"description": "In a batch"},
+        "missing": 404,
+        "another's": {"user": {"emailAddress": BOB}},
+    }
 
 
 class Hook:

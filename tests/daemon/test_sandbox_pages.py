@@ -164,6 +164,34 @@ def test_a_hint_chooses_the_account(page: Page, base: str) -> None:
 # --- the page for a person ------------------------------------------------------------------
 
 
+def test_push_channels_and_what_is_ordered_of_them(page: Page, base: str) -> None:
+    token = ask(base, "POST", "/sandbox/token", {"email": "ann@example.com"})
+    assert isinstance(token, dict)
+    # Nobody listens there; the channel is open all the same.
+    body = {"id": "c", "type": "web_hook", "address": "http://127.0.0.1:9/hook"}
+    request = Request(
+        f"{base}/drive/v3/changes/watch?pageToken=660",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json", "Authorization": f"Bearer {token['access_token']}"},
+    )
+    urlopen(request).close()
+    page.goto(f"{base}/sandbox/")
+    part = page.get_by_role("region", name="Push channels")
+    expect(part.locator("#channels > li")).to_contain_text(
+        "Ann Archer is told of changes at http://127.0.0.1:9/hook"
+    )
+    part.get_by_label("Let notifications").select_option("be lost")
+    part.get_by_label("how often").select_option("three times")
+    part.get_by_role("button", name="Order", exact=True).click()
+    expect(part.locator("#orders > li")).to_have_text("Notifications are lost (3 more)")
+    part.get_by_role("button", name="Clear orders").click()
+    expect(part.locator("#orders > li")).to_have_count(0)
+    part.get_by_role("button", name="End all").click()
+    expect(part.locator("#channels-none")).to_be_visible()
+    shown = ask(base, "GET", "/sandbox/channels")
+    assert shown == {"channels": [], "orders": []}
+
+
 def test_renaming_and_commenting_as_different_people(page: Page, base: str) -> None:
     page.goto(f"{base}/sandbox/")
     part = open_file(page, "Autumn plan")

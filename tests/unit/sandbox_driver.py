@@ -78,9 +78,11 @@ class Driver:
         data: dict[str, Any] = {}
         if body is not None:
             data["data"] = body if isinstance(body, bytes) else json.dumps(body).encode()
-            sent["Content-Type"] = "application/json"
+            sent.setdefault("Content-Type", "application/json")
         got: list[Reply | Exception] = []
-        asked = self.treq.request(verb, BASE + path, headers=sent, unbuffered=False, **data)
+        asked = self.treq.request(
+            verb, BASE + path, headers=sent, unbuffered=False, allow_redirects=False, **data
+        )
 
         def read(response: Any) -> Any:
             named = {

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from docsession.sandbox.batch import MOST_CALLS
 from docsession.sandbox.control import Control
 from docsession.sandbox.delivery import PAUSES
 from docsession.sandbox.table import methods
+from docsession.sandbox.uploads import MOST_BYTES, MOST_SESSIONS, PIECE
 from tests.unit.sandbox_driver import Driver
 
 TEXT = (Path(__file__).parents[2] / "docs" / "sandbox.rst").read_text(encoding="utf-8")
@@ -40,6 +42,13 @@ class DocumentationTests(SynchronousTestCase):
         (seed,) = re.findall(r"^    (\{\"people\".*?\]\})\n\n", TEXT, re.MULTILINE | re.DOTALL)
         google = Driver(json.loads(seed))
         self.assertEqual(google.drive("GET", f"files/{google.id_of('Plan')}").status, 200)
+
+    def test_what_it_says_of_uploads_and_batches(self) -> None:
+        said = " ".join(TEXT.split())
+        self.assertIn(f"There are at most {MOST_SESSIONS}, of {MOST_BYTES // 10**6} MB each.", said)
+        self.assertIn(f"with at most {MOST_CALLS} parts", said)
+        self.assertIn(f"multiples of {PIECE // 1024} KiB", said)
+        self.assertIn(f"bytes 0-{PIECE - 1}/*", said)
 
     def test_what_it_says_of_push(self) -> None:
         said = " ".join(TEXT.split())
