@@ -586,8 +586,8 @@ class DoorTests(Tests):
         self.assertEqual(self.google.drive("GET", "bogus").reason, "404 notFound")
         self.assertEqual(self.google.drive("PUT", "files").reason, "404 notFound")
         self.assertEqual(self.google.ask("GET", "/drive/v2/files").reason, "404 notFound")
-        self.assertEqual(self.google.ask("POST", "/upload/drive/v3/files").reason, "501 notImplemented")
-        self.assertEqual(self.google.ask("POST", "/batch/drive/v3").reason, "501 notImplemented")
+        self.assertEqual(self.google.ask("GET", "/upload/drive/v3/files").reason, "404 notFound")
+        self.assertEqual(self.google.ask("GET", "/batch/drive/v3").reason, "404 notFound")
         for verb, path, status in (("GET", "/sandbox/bogus", 404), ("PUT", "/sandbox/calls", 405)):
             answer = self.google.ask(verb, path, who=None)
             self.assertEqual((answer.status, set(answer.json["error"])), (status, {"name", "message"}))
