@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from docsession.sandbox.sharing import at_least
 from tests.histories import listing_key
-from tests.stack.playing import ANN, PEOPLE, Play, PlayedTab
+from tests.stack.playing import ANN, CONFIGURATION, PEOPLE, Play, PlayedTab
 
 DOCUMENTS = ("Autumn plan", "Talk for the shops", "River bend.png", "House style.txt", "Minutes")
 # What may be deleted for good: some are to be there in the end.
@@ -52,6 +53,14 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"hang": True},
     {"delay": 4},
 )
+
+PUSH = """
+visible_with_push = 60
+hidden_with_push = 120
+
+[push]
+url = "http://127.0.0.1:8765"
+"""
 
 # What people do at Google, and what they must be there to do it (a writer, if nothing is said).
 KINDS = [
@@ -97,9 +106,11 @@ writes = st.tuples(
 class Histories(RuleBasedStateMachine):
     """One history; what is wrong with it is said at its end."""
 
+    configuration = CONFIGURATION
+
     def __init__(self) -> None:
         super().__init__()
-        self.play = Play(DOCUMENTS)
+        self.play = Play(DOCUMENTS, self.configuration)
         for email in PEOPLE:
             tab = self.play.tab(email)
             tab.wants = {self.play.documents[name]: True for name in DOCUMENTS[:3]}
@@ -366,17 +377,55 @@ class Histories(RuleBasedStateMachine):
         return there[which % len(there)]
 
 
+class PushedHistories(Histories):
+    """The same where Google pushes, and messages get lost, late or doubled; and with Google's habits."""
+
+    configuration = CONFIGURATION + PUSH
+
+    @rule(
+        do=st.sampled_from(["drop", "duplicate", "delay", "late_sync"]),
+        times=st.integers(1, 5),
+        seconds=st.sampled_from([2, 20, 90]),
+    )
+    def messages_go_wrong(self, do: str, times: int, seconds: int) -> None:
+        order = {"do": do, "times": times, "seconds": seconds}
+        self.play.stack.control("POST", "/sandbox/channels", order)
+
+    @rule()
+    def channels_end(self) -> None:
+        self.play.stack.control("POST", "/sandbox/channels", {"do": "expire"})
+
+    @rule()
+    def messages_go_well(self) -> None:
+        self.play.stack.control("DELETE", "/sandbox/channels")
+
+    @rule(
+        lag=st.sampled_from([0, 20, 60]),
+        pages=st.sampled_from([0, 0, 3]),
+        lost=st.sampled_from([None, None, 400, 404, 410]),
+        what=documents,
+        stale=st.sampled_from([0, 0, 1, 3]),
+    )
+    def google_behaves(self, lag: int, pages: int, lost: int | None, what: str, stale: int) -> None:
+        file_id = self.play.documents[what]
+        there = stale and file_id in self.play.world.files
+        reads = [{"file": file_id, "times": stale}] if there else []
+        wanted = {"editor_lag": lag, "empty_pages": pages, "lost_tokens": lost, "stale": reads}
+        self.play.stack.control("PUT", "/sandbox/habits", wanted)
+
+
 def _key(listing: int) -> str:
     return listing_key(LISTINGS[listing])
 
 
-def test_histories() -> None:
+@pytest.mark.parametrize(("histories", "few"), [(Histories, 25), (PushedHistories, 10)])
+def test_histories(histories: type[Histories], few: int) -> None:
     """What every connection was told, over whole random histories, was true, and said once."""
     many = int(os.environ.get("DOCSESSION_HISTORIES", "0"))
     run_state_machine_as_test(
-        Histories,
+        histories,
         settings=settings(
-            max_examples=many or 25,
+            max_examples=many or few,
             stateful_step_count=60 if many else 30,
             derandomize=not many,
             deadline=None,
