@@ -18,8 +18,9 @@ __all__ = ["chaos"]
 
 _SHAPE = Shape("chaos", 12, 12, 2, 40)
 _A_SECOND = 5
-# When all faults are over: a pause that Google asked for, and every interval once.
-_CALM = 400.0
+# When all faults are over: a pause that Google asked for, and every interval once; with push the
+# longest is five minutes.
+_CALM, _CALM_WITH_PUSH = 150.0, 420.0
 _FAULTS: tuple[dict[str, Any], ...] = (
     {"status": 503},
     {"status": 500, "body": "<html>"},
@@ -72,7 +73,7 @@ class _Chaos:
                     happen()
         self.stack.faults()
         self.stack.control("DELETE", "/sandbox/channels")
-        self.stack.advance(_CALM, step=1.0)
+        self.stack.advance(_CALM_WITH_PUSH if self.push else _CALM, step=1.0)
         found = {"lost": sum(page.lost() for page in self.pages), "doubled": self.doubled}
         self.stack.close()
         return {"changes": made, "seconds": seconds, "push": self.push, **self.counts, **found}

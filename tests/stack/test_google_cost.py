@@ -20,12 +20,13 @@ from benchmarks.google_cost.shape import Day, Shape
 from docsession.connection import Connection
 from docsession.google.budget import Budget
 
-SHAPE = Shape("8 users of 3 tabs each", 8, 8, 3, 16)
+# Few watchers by document, so that some are in hidden tabs only.
+SHAPE = Shape("8 users of 3 tabs each", 8, 8, 3, 48, change_every=120.0)
 
 
 @pytest.fixture(scope="module")
 def case() -> dict[str, Any]:
-    found = {name: strategy(SHAPE, 1, name, calls=400, seconds=60.0) for name in (*STRATEGIES, *OURS)}
+    found = {name: strategy(SHAPE, 1, name, calls=1000, seconds=60.0) for name in (*STRATEGIES, *OURS)}
     return {"name": SHAPE.name, "floor": Day.deal(SHAPE, rng_of(1, SHAPE.name)).floor(), "strategies": found}
 
 
@@ -39,29 +40,34 @@ def test_what_the_strategies_ask_is_what_they_are(case: dict[str, Any]) -> None:
     assert each_user["files.get"] == 8 * 10 * 720
     assert feeds["changes.list"] == 8 * 720
     assert attentive["files.get"] < each_user["files.get"]
-    # Each document changes six times an hour; who has seen it asks for its comments.
-    assert ours["comments.list"] == pytest.approx(6 * 16, abs=60)
+    # Thirty changes an hour of each document: whoever sees one asks for the comments, once.
+    day = Day.deal(SHAPE, rng_of(1, SHAPE.name))
+    assert each_user["comments.list"] == pytest.approx(30 * 8 * 10, rel=0.3)
+    assert every_tab["comments.list"] == pytest.approx(30 * 8 * 10 * 3, rel=0.6)  # in a short window
+    assert ours["comments.list"] == pytest.approx(30 * len(day.watched_documents), rel=0.3)
     assert "changes.list" not in ours
-    assert ours["files.get"] <= 16 * 720
-    assert pushed["files.get"] < ours["files.get"] / 4
+    assert ours["files.get"] <= 720 * len(day.visible_documents) + 100 * len(day.watched_documents)
+    assert pushed["files.get"] < ours["files.get"] / 1.5
 
 
 def test_the_price(case: dict[str, Any]) -> None:
     units = {name: found["units"] for name, found in case["strategies"].items()}
     first, *_, ours, pushed = units.values()
-    assert ours * 10 < first
-    assert pushed * 30 < first
+    assert ours * 6 < first
+    assert pushed * 9 < first
     assert ours < 1.15 * case["floor"]
 
 
 def test_every_change_was_told_once_and_in_time(case: dict[str, Any]) -> None:
-    for name, most in zip(OURS, (8, 3), strict=True):
+    # With push one change may explain another's message: the next look for safety finds that one.
+    for name, median, worst in zip(OURS, (5, 4), (8, 75), strict=True):
         found = case["strategies"][name]
         assert (found["doubled"], found["untold"]) == (0, 0)
-        assert found["staleness"]["visible"]["worst"] <= most
+        assert found["staleness"]["visible"]["median"] <= median
+        assert found["staleness"]["visible"]["worst"] <= worst
     for name in list(STRATEGIES)[:3]:
         for spread in case["strategies"][name]["staleness"].values():
-            assert spread is None or spread["worst"] <= 5
+            assert spread["worst"] <= 5
 
 
 def test_growth_costs_nothing() -> None:
@@ -92,21 +98,23 @@ def test_nothing_is_lost(push: bool) -> None:
     assert found["faults"]
 
 
-def _sometimes(send: Callable[..., None], times: int) -> Callable[..., None]:
+def _badly(send: Callable[..., None]) -> Callable[..., None]:
+    """Of three events one is sent, one is not, one is sent twice."""
     counted = [0]
 
     def sent(connection: Connection, payload: bytes) -> None:
         counted[0] += 1
-        for _ in range(1 if counted[0] % 3 else times):
+        for _ in range(counted[0] % 3):
             send(connection, payload)
 
     return sent
 
 
-@pytest.mark.parametrize(("times", "what"), [(0, "lost"), (2, "doubled")])
-def test_what_is_lost_or_doubled_is_seen(times: int, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Connection, "send_event", _sometimes(Connection.send_event, times))
-    assert chaos(1, 50)[what] > 0
+def test_what_is_lost_or_doubled_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "send_event", _badly(Connection.send_event))
+    found = chaos(1, 50)
+    assert found["lost"] > 0
+    assert found["doubled"] > 0
 
 
 def test_nobody_is_starved() -> None:
