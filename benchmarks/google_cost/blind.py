@@ -84,14 +84,10 @@ class Blind:
     def _until(self, end: float) -> None:
         while self._due[0][0] < end:
             when, number, work, every = self._due[0]
-            self._at(when)
+            self.changes.until(when)
             work()
             heapq.heapreplace(self._due, (when + every, number, work, every))
-        self._at(end)
-
-    def _at(self, when: float) -> None:
-        self.clock.advance(max(0.0, when - self.clock.seconds()))
-        self.changes.due()
+        self.changes.until(end)
 
     def look(self, look: _Look) -> None:
         """The document, and its comments where it moved."""

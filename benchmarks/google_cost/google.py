@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
 
 from benchmarks.google_cost.shape import Day
 from docsession.sandbox.app import Sandbox
@@ -62,10 +62,9 @@ class Changes:
     """Edits at Google, each document in its own turn. ``last`` is when each was changed last."""
 
     sandbox: Sandbox
-    clock: IReactorTime
+    clock: Clock
     day: Day
     last: dict[int, float] = field(default_factory=dict)
-    made: int = 0
 
     def __post_init__(self) -> None:
         start = self.clock.seconds()
@@ -76,19 +75,21 @@ class Changes:
         """Documents that were not changed since then."""
         return [document for document in range(self.day.shape.documents) if self.last.get(document, 0) < when]
 
-    def due(self) -> None:
-        """Make those whose time has come."""
-        now = self.clock.seconds()
-        world = self.sandbox.world
-        while self._due[0][0] <= now:
-            when, document = heapq.heappop(self._due)
-            file = world.files[file_id(document)]
-            owner = world.owner_of(file)
+    def until(self, end: float) -> None:
+        """Let time pass until then, and make each change at its own moment, not at a later one."""
+        while self._due[0][0] <= end:
+            when, document = self._due[0]
+            self._advance(when)
+            file = self.sandbox.world.files[file_id(document)]
+            owner = self.sandbox.world.owner_of(file)
             assert owner is not None
-            world.touch(file, owner, modified=world.now())
-            self.last[document] = now
-            self.made += 1
-            heapq.heappush(self._due, (when + self.day.shape.change_every, document))
+            self.sandbox.world.touch(file, owner, modified=self.sandbox.world.now())
+            self.last[document] = self.clock.seconds()
+            heapq.heapreplace(self._due, (when + self.day.shape.change_every, document))
+        self._advance(end)
+
+    def _advance(self, when: float) -> None:
+        self.clock.advance(max(0.0, when - self.clock.seconds()))
 
 
 class Staleness:

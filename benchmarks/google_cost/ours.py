@@ -119,8 +119,7 @@ class Ours:
 
     def advance(self, seconds: float, step: float = STEP) -> None:
         for _ in range(max(1, round(seconds / step))):
-            self.stack.clock.advance(step)
-            self.changes.due()
+            self.changes.until(self.stack.clock.seconds() + step)
             self.stack.flush()
 
     def close(self) -> None:
