@@ -27,7 +27,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from docsession.errors import TooLarge
 from docsession.tasks import with_timeout
 
-__all__ = ["GoogleHttp", "NoAnswer", "NotSent", "Reply"]
+__all__ = ["GoogleHttp", "NoAnswer", "NotSent", "Reply", "given_up"]
 
 # Google compresses only for a User-Agent that says gzip.
 USER_AGENT = "docsession (gzip)"
@@ -148,7 +148,7 @@ class GoogleHttp:
         except (ConnectError, DNSLookupError, RequestNotSent) as error:
             raise NotSent(str(error)) from None
         except Exception as error:  # whatever it was, bytes may have left
-            if _given_up(error):
+            if given_up(error):
                 raise CancelledError from None
             raise NoAnswer(f"{type(error).__name__}: {error}") from None
         return Reply(response.code, response.headers, body)
@@ -168,7 +168,7 @@ def collect(response: IResponse, most: int) -> Deferred[bytes]:
     return done
 
 
-def _given_up(error: Exception) -> bool:
+def given_up(error: Exception) -> bool:
     """Whether it is a cancellation in the wrapping that twisted.web puts around it."""
     return any(reason.check(CancelledError) for reason in getattr(error, "reasons", None) or ())
 

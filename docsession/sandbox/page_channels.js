@@ -45,8 +45,7 @@ export function channels({ act, personWith }) {
 
   const showOrders = onDifference((list) => {
     refill(byId("orders"), list.map((each) => el("li", {}, el("span", {}, inWords(each)))));
-    byId("end-channels").addEventListener("click", () => order({ do: "expire" }, "All channels have ended."));
-  byId("clear-orders").disabled = list.length === 0;
+    byId("clear-orders").disabled = list.length === 0;
   });
 
   form.addEventListener("submit", (event) => {

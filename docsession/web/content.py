@@ -21,7 +21,7 @@ from docsession.directory import Directory
 from docsession.errors import GoogleUnavailable, InvalidParams, NotSignedIn, RateLimited
 from docsession.google.drive_request import compose
 from docsession.google.gate import Gate
-from docsession.google.http import USER_AGENT, Reply, collect
+from docsession.google.http import USER_AGENT, Reply, collect, given_up
 from docsession.google.refusals import Kind, read
 from docsession.google.slowing import Slowing
 from docsession.google.table import TABLE
@@ -197,7 +197,12 @@ def _pass_on(request: Request, response: IResponse, names: Iterable[str]) -> Non
 
 
 async def _requested(agent: IAgent, url: str, headers: Headers) -> IResponse:
-    return await agent.request(b"GET", url.encode("ascii"), headers, None)
+    try:
+        return await agent.request(b"GET", url.encode("ascii"), headers, None)
+    except Exception as error:
+        if given_up(error):  # the browser left: that is not Google's silence
+            raise CancelledError from None
+        raise
 
 
 async def _collected(response: IResponse) -> bytes:

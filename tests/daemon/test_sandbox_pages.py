@@ -277,15 +277,15 @@ def test_making_trashing_and_deleting(page: Page, base: str) -> None:
 
 def test_faults_come_and_go(page: Page, base: str) -> None:
     page.goto(f"{base}/sandbox/")
-    page.get_by_label("Let").select_option(label="Drive limit the rate (429)")
+    page.get_by_label("Let", exact=True).select_option(label="Drive limit the rate (429)")
     page.get_by_label("for", exact=True).select_option(label="Bob Baker")
-    page.get_by_label("how often").select_option(label="three times")
+    page.locator("#fault").get_by_label("how often").select_option(label="three times")
     page.get_by_role("button", name="Add", exact=True).click()
     fault = {"match": {"method": "drive.*", "user": "bob@example.com"}, "times": 3, "status": 429}
     fault |= {"reason": "rateLimitExceeded", "retry_after": 5.0}
     expect(page.locator("#faults")).to_contain_text("for bob@example.com: answers 429")
     assert ask(base, "GET", "/sandbox/faults") == [fault]
-    page.get_by_label("Let").select_option(label="every connection drop")
+    page.get_by_label("Let", exact=True).select_option(label="every connection drop")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("#faults > li")).to_have_count(2)
     page.get_by_role("button", name="Remove: drive.*").click()

@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone, ResponseFailed
+from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH
 from zope.interface import implementer
@@ -523,6 +523,8 @@ class MediaAgent:
     def _cancelled(self, answer: Any) -> None:
         self.asked.remove(answer)
         self.cancelled += 1
+        # As twisted.web says that it was given up.
+        answer.errback(ResponseNeverReceived([Failure(CancelledError())]))
 
 
 _SANDBOX_KEYS: list[Any] = []
