@@ -46,11 +46,12 @@ class Viewer(Protocol):
 
 class Learnt(msgspec.Struct, frozen=True):
     """What a look brought. Not ``taken``: it was older than what is known. ``moved``: Google's
-    number did. ``names``: of the shared fields that differ. ``believed``: it was older, and has
-    been so for too long to be a lagging replica."""
+    number did, since the look before by so many ``changes``. ``names``: of the shared fields that
+    differ. ``believed``: it was older, and has been so for too long to be a lagging replica."""
 
     taken: bool
     moved: bool = False
+    changes: int = 0
     believed: bool = False
     names: frozenset[str] = frozenset()
 
@@ -109,7 +110,7 @@ class Document:
         self.doubted: dict[str | None, float] = {}
         # When Google's number was last seen to move: comments seen before may be old.
         self.moved_at = 0.0
-        # When it was last seen to have moved since the look before: that explains a hint.
+        # When it was last seen to have moved since the look before.
         self.bumped_at = 0.0
         # When it last moved, or somebody turned to it: a quiet one is looked at less often.
         self.stirred_at = 0.0
@@ -159,7 +160,7 @@ class Document:
             return Learnt(taken=False)
         first = self.google_version < 0
         moved = view.google_version != self.google_version
-        believed = view.google_version < self.google_version
+        before, believed = self.google_version, view.google_version < self.google_version
         names: set[str] = set()
         if moved and not first:
             known = self.file
@@ -185,7 +186,8 @@ class Document:
         self.unsettled |= bool(names)
         for told in self.all_told() if names else ():
             told.names |= names
-        return Learnt(taken=True, moved=moved, believed=believed, names=frozenset(names))
+        changes = max(1, view.google_version - before) if moved and not first else 0
+        return Learnt(taken=True, moved=moved, changes=changes, believed=believed, names=frozenset(names))
 
     def learn_own(self, user_id: str, view: FileView) -> bool:
         """Whether what only this user sees differs from what their last look saw."""

@@ -1,9 +1,10 @@
 """What a push notification makes due: it says that something of a user's changed, and not what.
 
-A hint costs nothing where a change just seen in a document of that user's explains it. Else the
-user's documents are looked at, likeliest first: where one changed, Google tells all who may see it,
-so the document that all who were told have in common comes first. The first that is found changed
-explains the hint, and what else it may have hidden is found by the next ordinary look.
+A hint costs nothing where a change just seen in a document of that user's explains it: each change
+Google tells of once, so each explains one hint. Else the user's documents are looked at, likeliest
+first: where one changed, Google tells all who may see it, so the document that all who were told
+have in common comes first. The first that is found changed explains the hint, and what else it may
+have hidden is found by the next ordinary look.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ ROUND = 1.0
 # A change seen so long ago still explains a hint; and a hint so long ago announced a change.
 EXPLAINS = 10.0
 ANNOUNCES = 60.0
+# However far Google's number moved: it may count what it tells nobody of.
+MOST = 20
 # Given so much time, a hint that has not come is missing.
 LATE = 30.0
 # Whose hints are about files that nobody here watches is searched for less and less often.
@@ -32,12 +35,13 @@ _FIRST_GAP, _MOST_GAP = 2.0, 60.0
 class _Search:
     """For what a user's hint was about. Documents looked at since are not it."""
 
-    __slots__ = ("again", "asked", "begin_at", "most", "since")
+    __slots__ = ("again", "asked", "begin_at", "hints", "most", "since")
 
     def __init__(self, since: float, begin_at: float) -> None:
         self.since = since
         self.begin_at = begin_at
         self.most = 1
+        self.hints = 1
         # A hint came after the first looks: what they saw may have changed since.
         self.again = False
         self.asked: dict[str, float] = {}
@@ -46,12 +50,15 @@ class _Search:
 class _Past:
     """What is remembered of a user's hints."""
 
-    __slots__ = ("gap", "last", "searched_at")
+    __slots__ = ("explains", "explains_until", "gap", "last", "searched_at")
 
     def __init__(self) -> None:
         self.last = float("-inf")
         self.searched_at = float("-inf")
         self.gap = 0.0
+        # So many hints to come are explained by changes that were seen already.
+        self.explains = 0
+        self.explains_until = float("-inf")
 
 
 class Hints:
@@ -88,25 +95,35 @@ class Hints:
         past.last = now
         search = self._searches.get(user_id)
         if search is not None:
+            search.hints += 1
             if search.asked:
                 search.again = True
             else:
                 search.since = now
             self._on_hint("merged")
-        elif not (watched := list(self._watched_by(user_id))):
+        elif not any(True for _ in self._watched_by(user_id)):
             self._not_here(user_id)
-        elif any(now - document.bumped_at <= EXPLAINS for document in watched):
+        elif past.explains and now <= past.explains_until:
+            past.explains -= 1
             past.gap = 0.0
             self._on_hint("explained")
         else:
             self._search(user_id, past, now, since=now)
 
-    def moved(self, document: Document) -> None:
-        """It was seen changed just now: that is what its watchers' hints were about."""
-        for user_id in document.watchers:
-            if self._searches.pop(user_id, None) is not None:
-                self._past[user_id].gap = 0.0
+    def moved(self, document: Document, changes: int = 1) -> None:
+        """So many changes of it were seen just now: that is what its watchers' hints are about."""
+        now = self._clock.seconds()
+        for user_id in filter(self._has_channel, document.watchers):
+            past = self._past.setdefault(user_id, _Past())
+            left = changes
+            search = self._searches.pop(user_id, None)
+            if search is not None:
+                left = max(0, changes - search.hints)
+                past.gap = 0.0
                 self._on_hint("found")
+            left += past.explains if now <= past.explains_until else 0
+            past.explains = min(MOST, left)
+            past.explains_until = now + EXPLAINS
 
     def seen_unasked(self, document: Document) -> None:
         """An ordinary look saw it changed, though all its watchers should have had a hint."""

@@ -114,7 +114,7 @@ class Learning:
         )
         if learnt.moved:
             self.moved(document.id)
-            self.hints.moved(document)
+            self.hints.moved(document, learnt.changes)
         if learnt.believed:
             self._observer.believed()
         watcher = document.watchers.get(viewer.id)

@@ -100,17 +100,47 @@ class HintTests(SynchronousTestCase):
         self.assertLessEqual(len(self.looked), 3)
         self.assertEqual(self.heard, ["found"])
 
-    def test_a_change_just_seen_explains_it(self) -> None:
+    def test_a_change_just_seen_explains_one_hint(self) -> None:
         document = self.document("d", "ann")
         self.document("e", "ann")
-        document.bumped_at = self.clock.seconds() - 9
+        self.hints.moved(document)
+        self.clock.advance(9)
         self.hints.hint("ann")
-        self.pass_(10)
         self.assertEqual((self.looked, self.heard), ([], ["explained"]))
-        self.clock.advance(10)
-        self.hints.hint("ann")
+        self.hints.hint("ann")  # that is another change's
         self.pass_(10)
         self.assertEqual(set(self.looked), {"d", "e"})
+
+    def test_so_many_changes_explain_so_many_hints(self) -> None:
+        document = self.document("d", "ann")
+        self.hints.moved(document, 3)
+        for _ in range(3):
+            self.hints.hint("ann")
+        self.pass_(5)
+        self.assertEqual((self.looked, self.heard), ([], ["explained"] * 3))
+
+    def test_a_change_seen_long_ago_explains_nothing(self) -> None:
+        self.hints.moved(self.document("d", "ann"))
+        self.clock.advance(11)
+        self.hints.hint("ann")
+        self.pass_(5)
+        self.assertIn("d", self.looked)
+
+    def test_what_a_search_found_explains_its_own_hints_only(self) -> None:
+        self.document("d", "ann", "bob")
+        self.changed.add("d")
+        self.hints.hint("ann")
+        self.pass_(1)
+        self.hints.hint("bob")  # late, and explained
+        self.hints.hint("ann")  # of another change
+        self.assertEqual(self.heard, ["found", "explained"])
+        self.pass_(5)
+        self.assertEqual(self.heard[2:3], ["not_found"])
+
+    def test_where_google_tells_nobody_nothing_is_remembered(self) -> None:
+        self.channels.clear()
+        self.hints.moved(self.document("d", "ann"))
+        self.assertEqual(self.hints._past, {})
 
     def test_a_peers_write_explains_it(self) -> None:
         document = self.document("d", "ann", "bob")
@@ -164,7 +194,7 @@ class HintTests(SynchronousTestCase):
 
     def test_a_late_one_is_none_that_was_missed(self) -> None:
         document = self.document("d", "ann", "bob")
-        document.bumped_at = self.clock.seconds()
+        self.hints.moved(document)
         self.hints.seen_unasked(document)
         self.clock.advance(5)
         self.hints.hint("bob")
