@@ -39,7 +39,7 @@ test: $(DEVSTAMP) tests/strangers/node_modules  ## every test: pytest, and the u
 bench: $(DEVSTAMP) ## the main job: 200 people, 2,000 files, 100 browsers, cuts and a kill; about two minutes
 	$(BIN)/python -m benchmarks.main_job --json bench-main-job.json
 
-bench-google: $(DEVSTAMP) ## what Google is asked, under six strategies, on a virtual clock; some ten minutes
+bench-google: $(DEVSTAMP) ## what Google is asked, under six strategies, on a virtual clock; some five minutes
 	$(BIN)/python -m benchmarks.google_cost --json bench-google.json --rst docs/performance.rst
 
 lint: $(DEVSTAMP)  ## ruff
