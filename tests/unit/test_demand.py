@@ -39,6 +39,8 @@ class DemandTests(SynchronousTestCase):
         for number in range(300):
             self.demand.drop(number)
             self.demand.drop(number)
+            if number == 99:
+                self.assertApproximates(self.demand.planned, 200, 0.001)
         self.assertEqual((self.demand.planned, self.stretch()), (0, 1))
 
     def test_what_was_not_planned_leaves_less_but_never_nothing(self) -> None:

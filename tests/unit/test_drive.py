@@ -195,6 +195,27 @@ class DriveTests(SynchronousTestCase):
             self.successResultOf(self.ask(GET, refusal(401, "authError"), reply(200, FILE), poll=True)), FILE
         )
 
+    def test_a_grant_whose_newest_token_is_refused_is_dead(self) -> None:
+        stale = refusal(401, "authError")
+        self.failureResultOf(self.ask(GET, stale, stale, poll=True), NotSignedIn)
+        self.assertEqual((self.account.grant.asked, self.account.grant.refusals), ([None, "t0"], ["t1"]))
+
+    def test_one_that_is_made_anew_is_not(self) -> None:
+        self.successResultOf(self.ask(GET, refusal(401, "authError"), reply(200, FILE)))
+        self.assertEqual(self.account.grant.refusals, [])
+
+    def test_after_an_answer_the_next_pause_begins_at_the_beginning(self) -> None:
+        limited = refusal(403, "userRateLimitExceeded")
+        drive = self.drive(*[limited] * 3, reply(200, FILE), limited, reply(200, FILE))
+        for _ in range(2):
+            asked = Deferred.fromCoroutine(drive.call(self.account, GET, poll=True))  # type: ignore[arg-type]
+            self.successResultOf(self.ended(asked))
+        # Three refusals had brought the ceiling to eight seconds.
+        waits = [seconds for _, _, seconds in self.door.told]
+        self.assertEqual(len(waits), 4)
+        self.assertLessEqual(waits[-1], 1)
+        self.assertEqual(self.door.pauses._pauses, {})
+
     def test_when_google_is_away_the_log_says_so_once_a_minute(self) -> None:
         lines: list[str] = []
         drive = self.drive(*[NoAnswer("cut")] * 9)
