@@ -99,9 +99,7 @@ class Channels:
 
     def stop(self, channel_id: str) -> None:
         """It says no more."""
-        channel = self.open.pop(channel_id)
-        del self._by_log[_log_of(channel)][channel_id]
-        self._delivery.forget(channel_id)
+        self._remove(channel_id)
         self._changed()
 
     def find(self, channel_id: str) -> Channel | None:
@@ -170,7 +168,7 @@ class Channels:
         person = self._world.people.get(channel.email)
         if file is None or person is None or not self._world.role(person, file):
             return "remove"
-        before, now = channel.seen, _parts(file)
+        before, now = channel.seen, seen(file)
         channel.seen = now
         if before and before[-1] != now[-1]:
             return "trash" if file.trashed else "untrash"
@@ -254,14 +252,17 @@ class Channels:
     def _index(self, channel: Channel) -> None:
         self._by_log.setdefault(_log_of(channel), {})[channel.id] = channel
 
+    def _remove(self, channel_id: str) -> None:
+        channel = self.open.pop(channel_id)
+        del self._by_log[_log_of(channel)][channel_id]
+        self._delivery.forget(channel_id)
+
     def _is_over(self, channel: Channel) -> bool:
         return channel.expires <= self._clock.seconds()
 
     def _drop_expired(self) -> None:
         for channel in [each for each in self.open.values() if self._is_over(each)]:
-            del self.open[channel.id]
-            del self._by_log[_log_of(channel)][channel.id]
-            self._delivery.forget(channel.id)
+            self._remove(channel.id)
 
     def _changed(self) -> None:
         for tell in self.on_change:
@@ -271,7 +272,7 @@ class Channels:
 _NAMES = ("content", "properties", "parents", "permissions", "trashed")
 
 
-def _parts(file: File) -> list[str]:
+def seen(file: File) -> list[str]:
     """What of a file Google tells apart in ``X-Goog-Changed``; the last is whether it is trashed."""
     return [
         str(len(file.revisions)) + file.modified,
@@ -280,11 +281,6 @@ def _parts(file: File) -> list[str]:
         " ".join(sorted(f"{key} {each.role}" for key, each in file.permissions.items())),
         str(file.trashed),
     ]
-
-
-def seen(file: File) -> list[str]:
-    """What a channel for a file begins with."""
-    return _parts(file)
 
 
 def _log_of(channel: Channel) -> str:

@@ -9,6 +9,7 @@ from email.utils import formatdate
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web.client import readBody
 from twisted.web.http_headers import Headers
@@ -84,9 +85,7 @@ class Delivery:
             if await self._post(self.agent, message) not in _AGAIN:
                 return
             if seconds is not None:
-                pause: Deferred[None] = Deferred()
-                self._clock.callLater(seconds, pause.callback, None)
-                await pause
+                await deferLater(self._clock, seconds)
 
     async def _post(self, agent: IAgent, message: Message) -> int:
         """The status that came back; nobody there is as good as a 503."""
