@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from docsession.document import Document
+from docsession.tasks import Alarm
 
 __all__ = ["Hints"]
 
@@ -86,7 +87,7 @@ class Hints:
         self._searches: dict[str, _Search] = {}
         self._past: dict[str, _Past] = {}
         self._unannounced: dict[str, IDelayedCall] = {}
-        self._timer: IDelayedCall | None = None
+        self._alarm = Alarm(clock, self._round)
 
     def hint(self, user_id: str) -> None:
         """Google says that something of this user's changed."""
@@ -139,9 +140,9 @@ class Hints:
     def stop(self) -> None:
         """Nothing is searched for any more."""
         self._searches.clear()
-        for call in (self._timer, *self._unannounced.values()):
-            if call is not None and call.active():
-                call.cancel()
+        self._alarm.off()
+        for call in self._unannounced.values():
+            call.cancel()
         self._unannounced.clear()
 
     # -- inside
@@ -149,14 +150,7 @@ class Hints:
     def _search(self, user_id: str, past: _Past, now: float, *, since: float) -> None:
         begin_at = max(now + MERGE, past.searched_at + past.gap * self._stretch())
         self._searches[user_id] = _Search(since, begin_at)
-        self._round_by(begin_at)
-
-    def _round_by(self, when: float) -> None:
-        if self._timer is not None and self._timer.active():
-            if self._timer.getTime() <= when:
-                return
-            self._timer.cancel()
-        self._timer = self._clock.callLater(max(0.0, when - self._clock.seconds()), self._round)
+        self._alarm.by(begin_at)
 
     def _round(self) -> None:
         now = self._clock.seconds()
@@ -174,7 +168,7 @@ class Hints:
                 self._ended(user_id, now)
         waiting = [max(search.begin_at, now + ROUND) for search in self._searches.values()]
         if waiting:
-            self._round_by(min(waiting))
+            self._alarm.by(min(waiting))
 
     def _likeliest_first(self, searches: dict[str, _Search]) -> list[Document]:
         found = {doc.id: doc for user, search in searches.items() for doc in self._left(user, search)}

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, DeferredSemaphore
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from docsession.errors import DocsessionError
 
 __all__ = [
+    "Alarm",
     "Background",
     "Flights",
     "PerKey",
@@ -236,6 +237,28 @@ class Rate:
     def full(self) -> bool:
         """Nothing to remember: a new one would say the same."""
         return self._level >= self._burst
+
+
+class Alarm:
+    """Calls ``ring`` once, at the earliest of the times it was set to since it rang or was put off."""
+
+    def __init__(self, clock: IReactorTime, ring: Callable[[], None]) -> None:
+        self._clock = clock
+        self._ring = ring
+        self._call: IDelayedCall | None = None
+
+    def by(self, when: float) -> None:
+        """Then at the latest; what is past already, as soon as possible."""
+        if self._call is not None and self._call.active():
+            if self._call.getTime() <= when:
+                return
+            self._call.cancel()
+        self._call = self._clock.callLater(max(0.0, when - self._clock.seconds()), self._ring)
+
+    def off(self) -> None:
+        """Not at all, until it is set again."""
+        if self._call is not None and self._call.active():
+            self._call.cancel()
 
 
 class Seldom:

@@ -12,14 +12,14 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from twisted.internet.defer import DeferredSemaphore
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from docsession.errors import RateLimited
 from docsession.google.budget import Budget
 from docsession.google.line import Line, Place
 from docsession.google.pauses import Pauses
 from docsession.google.table import COSTS
-from docsession.tasks import PerKey, held, sleep
+from docsession.tasks import Alarm, PerKey, held, sleep
 
 __all__ = ["PATIENCE", "POLLS", "Gate"]
 
@@ -61,7 +61,7 @@ class Gate:
         self._under_way: dict[str, list[int]] = {}  # of each user: all, polls
         self._polls_under_way = 0
         self._admitting = False
-        self._timer: IDelayedCall | None = None
+        self._alarm = Alarm(clock, self._admit)
         self._media_slots = DeferredSemaphore(media)
         self._oauth_slots = DeferredSemaphore(in_flight)
         self._media_users = PerKey(lambda key: DeferredSemaphore(media_per_user))
@@ -240,17 +240,12 @@ class Gate:
 
     def _wake(self, seconds: float) -> None:
         """Look again after so long, or earlier."""
-        when = self._clock.seconds() + max(0.001, seconds)
-        if self._timer is not None and self._timer.active():
-            if self._timer.getTime() <= when:
-                return
-            self._timer.cancel()
-        self._timer = self._clock.callLater(max(0.001, seconds), self._admit)
+        self._alarm.by(self._clock.seconds() + max(0.001, seconds))
 
     def _rest(self) -> None:
         """Nobody waits: nothing to wake up for."""
-        if not (self._persons or self._polls) and self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        if not (self._persons or self._polls):
+            self._alarm.off()
 
 
 def _too_long(wait: float) -> RateLimited:

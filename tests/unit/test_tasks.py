@@ -15,7 +15,18 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from docsession.errors import Unavailable
-from docsession.tasks import Background, Flights, PerKey, Rate, Seldom, delays, sleep, spawn, with_timeout
+from docsession.tasks import (
+    Alarm,
+    Background,
+    Flights,
+    PerKey,
+    Rate,
+    Seldom,
+    delays,
+    sleep,
+    spawn,
+    with_timeout,
+)
 
 
 class Spawning(SynchronousTestCase):
@@ -311,6 +322,32 @@ class SeldomTests(SynchronousTestCase):
         self.assertEqual([seldom.take("a", now) for now in (0, 1, 59)], [0, None, None])
         self.assertEqual(seldom.take("b", 59), 0)
         self.assertEqual([seldom.take("a", now) for now in (60, 61, 120)], [2, None, 1])
+
+
+class AlarmTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.rung: list[float] = []
+        self.alarm = Alarm(self.clock, lambda: self.rung.append(self.clock.seconds()))
+
+    def test_rings_once_at_the_earliest_time(self) -> None:
+        for when in (5, 3, 4):
+            self.alarm.by(when)
+        self.clock.pump([1] * 10)
+        self.assertEqual(self.rung, [3])
+        self.alarm.by(2)
+        self.clock.advance(0)
+        self.assertEqual(self.rung, [3, 10])
+
+    def test_put_off_it_does_not_ring_until_it_is_set_again(self) -> None:
+        self.alarm.off()
+        self.alarm.by(3)
+        self.alarm.off()
+        self.clock.advance(5)
+        self.assertEqual((self.rung, self.clock.getDelayedCalls()), ([], []))
+        self.alarm.by(7)
+        self.clock.advance(2)
+        self.assertEqual(self.rung, [7])
 
 
 class BackgroundTests(SynchronousTestCase):
