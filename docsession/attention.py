@@ -70,5 +70,4 @@ class Intervals:
         return interval * min(QUIET_MOST, max(1.0, quiet))
 
     def _spread(self, interval: float) -> float:
-        jitter = self._polling.jitter
-        return interval * self._demand.stretch * self._rng.uniform(1 - jitter, 1 + jitter)
+        return self._demand.stretched(interval, self._rng, self._polling.jitter)

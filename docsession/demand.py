@@ -7,6 +7,7 @@ often still is looked at more often than the rest, and nobody is left out.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
@@ -70,6 +71,10 @@ class Demand:
             if not self._total:
                 self._stretch = 1.0
         return self._stretch
+
+    def stretched(self, interval: float, rng: random.Random, jitter: float) -> float:
+        """The interval as it is to be now, give or take that part of it."""
+        return interval * self.stretch * rng.uniform(1 - jitter, 1 + jitter)
 
     def _extra_now(self) -> float:
         past = max(0.0, self._clock.seconds() - self._extra_at)

@@ -27,22 +27,21 @@ class Listing:
     """Tabs with the same params share one; ``tabs`` holds what each was last told, as a digest."""
 
     __slots__ = (
-        *(
-            "again",
-            "again_at_once",
-            "as_of",
-            "begun",
-            "cause",
-            "digest",
-            "files",
-            "id",
-            "opaque",
-            "query",
-            "request",
-            "running",
-            "stale",
-        ),
-        *("tabs", "timer"),
+        "again",
+        "again_at_once",
+        "as_of",
+        "begun",
+        "cause",
+        "digest",
+        "files",
+        "id",
+        "opaque",
+        "query",
+        "request",
+        "running",
+        "stale",
+        "tabs",
+        "timer",
     )
 
     def __init__(self, listing_id: str, request: DriveRequest) -> None:

@@ -237,9 +237,8 @@ class Listings(Service):
         return self._polling.feed_with_push if has_channel else self._polling.feed
 
     def _next(self, interval: float) -> float:
-        jitter = self._polling.jitter
-        interval *= self._demand.stretch * self._rng.uniform(1 - jitter, 1 + jitter)
-        return self._clock.seconds() + interval
+        stretched = self._demand.stretched(interval, self._rng, self._polling.jitter)
+        return self._clock.seconds() + stretched
 
     def _gap(self) -> float:
         return self._polling.listing_gap * self._demand.stretch

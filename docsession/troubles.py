@@ -8,7 +8,7 @@ Of several troubles a tab is told the worst, and that all is well when the last 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -43,6 +43,13 @@ class Listener(Protocol):
     def notify(self, method: str, params: Any) -> None: ...
 
 
+class _Cause(NamedTuple):
+    """``until`` is when it may be over; with an ``open_end`` it is over only when somebody says so."""
+
+    until: float
+    open_end: bool
+
+
 class Troubles:
     """Causes by reason and by whom they concern (None: everybody)."""
 
@@ -58,7 +65,7 @@ class Troubles:
         self._clock = clock
         self._listeners = listeners
         self._stretch = stretch
-        self._causes: dict[tuple[str, str | None], dict[str, float]] = {}
+        self._causes: dict[tuple[str, str | None], dict[str, _Cause]] = {}
         self._failures = 0
         self._failing_since = 0.0
         self._timer: IDelayedCall | None = None
@@ -100,7 +107,7 @@ class Troubles:
         found: dict[str, float] = {}
         for (reason, whose), causes in self._causes.items():
             if whose in (None, user_id):
-                left = max(abs(until) for until in causes.values()) - now
+                left = max(cause.until for cause in causes.values()) - now
                 found[reason] = max(left, found.get(reason, 0.0))
         return found
 
@@ -135,9 +142,10 @@ class Troubles:
         self, reason: str, user_id: str | None, cause: str, until: float, *, open_end: bool = False
     ) -> None:
         causes = self._causes.setdefault((reason, user_id), {})
-        # Negative: it does not end by itself at that time.
         new = not causes
-        causes[cause] = -until if open_end else max(until, causes.get(cause, 0.0))
+        if cause in causes and not open_end:
+            until = max(until, causes[cause].until)
+        causes[cause] = _Cause(until, open_end)
         if new:
             seconds = round(until - self._clock.seconds())
             self._log.warn("{reason}, for {seconds} s or more", reason=reason, seconds=seconds)
@@ -154,9 +162,9 @@ class Troubles:
         self._timer = self._clock.callLater(CHECK, self._check)
         now = self._clock.seconds()
         for (reason, user_id), causes in list(self._causes.items()):
-            for cause, until in list(causes.items()):
+            for cause, (until, open_end) in list(causes.items()):
                 # Not at once: what waited for the end is asked only now, and may be refused again.
-                if 0 <= until <= now - CHECK:
+                if not open_end and until <= now - CHECK:
                     self._end(reason, user_id, cause)
         stretch = self._stretch()
         if stretch >= STRETCHED:
