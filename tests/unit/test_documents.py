@@ -9,25 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from docsession.errors import Unavailable
 from docsession.model import DocumentRecord
+from tests.histories import FILE_FIELDS
 from tests.support import Stack, Tab
 
 ANN, BOB, CAT = "ann@example.com", "bob@example.com", "cat@example.com"
-
-# All that an event may say of a document, whoever looks.
-SHARED = {
-    "id",
-    "name",
-    "mimeType",
-    "version",
-    "modifiedTime",
-    "lastModifyingUser",
-    "headRevisionId",
-    "md5Checksum",
-    "size",
-    "trashed",
-    "webViewLink",
-    "iconLink",
-}
 
 
 class StackTestCase(SynchronousTestCase):
@@ -123,7 +108,7 @@ class OneLookForAll(StackTestCase):
         said = [*bob.events("document.changed"), *ann.events("document.changed")]
         self.assertEqual(len(said), 3)
         for event in said:
-            self.assertLessEqual(event["file"].keys(), SHARED)
+            self.assertLessEqual(event["file"].keys(), FILE_FIELDS)
             self.assertEqual(event["file"]["lastModifyingUser"].keys(), {"displayName", "photoLink"})
             self.assertEqual(event["file"]["version"], event["version"])
         for tab in (ann, bob):
