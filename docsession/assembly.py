@@ -30,7 +30,7 @@ from docsession.google.http import GoogleHttp
 from docsession.google.look import Looker
 from docsession.google.notifications import Notifications
 from docsession.google.oauth import OAuth
-from docsession.interfaces import Store, Wire
+from docsession.interfaces import Backend, Wire
 from docsession.journal import Journal
 from docsession.keys import ChannelSigner, CookieSigner, Keys
 from docsession.methods import Catalogue
@@ -77,7 +77,7 @@ def assemble(
     given: Secrets,
     keys: Keys,
     *,
-    store: Store,
+    backend: Backend,
     clock: IReactorTime,
     agent: IAgent,
     rng: random.Random,
@@ -87,6 +87,7 @@ def assemble(
 ) -> Assembly:
     """Everything but listeners, the store's opening, and the order of starting and stopping."""
     google, limits, polling, push = config.google, config.limits, config.polling, config.push
+    store = backend.store
     metrics = Metrics()
 
     # -- Google

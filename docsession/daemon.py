@@ -19,10 +19,11 @@ from twisted.web.iweb import IAgent
 from twisted.web.server import Site
 
 from docsession.assembly import Assembly, assemble
+from docsession.backend.memory import Switchboard, WholeQuota
 from docsession.backend.sqlite import AdbapiRunner, SqliteStore
 from docsession.config import Config, Secrets
 from docsession.errors import ConfigError, Unavailable
-from docsession.interfaces import Store
+from docsession.interfaces import Backend, Store
 from docsession.keys import Keys, Sealer, load_keys
 from docsession.sandbox.app import Sandbox, StateError
 from docsession.tasks import sleep, with_timeout
@@ -58,6 +59,10 @@ class Environment:
         """The embedded store; not opened yet."""
         path = self.state_directory() / "docsession.sqlite"
         return SqliteStore(path, Sealer(keys), run=AdbapiRunner(path, self.reactor), clock=self.reactor)
+
+    def backend(self, store: Store) -> Backend:
+        """The embedded one: this process, and its store."""
+        return Backend(store, *Switchboard(self.reactor).node("one"), WholeQuota())
 
     def stamp(self) -> dict[str, str]:
         """Whose store it is: a sandbox never gets a real grant, nor one client another's."""
@@ -161,7 +166,7 @@ class Daemon(Service):
             config,
             environment.secrets,
             keys,
-            store=self._store,
+            backend=environment.backend(self._store),
             clock=reactor,
             agent=environment.agent(pool),
             rng=environment.rng,

@@ -6,10 +6,12 @@ An implementation never inherits from these; it just fits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from docsession.model import (
     ChannelRecord,
+    CommentsRecord,
     DocumentRecord,
     Grant,
     JournalEntry,
@@ -19,7 +21,18 @@ from docsession.model import (
     User,
 )
 
-__all__ = ["HubObserver", "Sending", "Store", "Unobserved", "Wire"]
+__all__ = [
+    "Backend",
+    "Bus",
+    "Hear",
+    "HubObserver",
+    "Leases",
+    "Sending",
+    "Shares",
+    "Store",
+    "Unobserved",
+    "Wire",
+]
 
 
 class Wire(Protocol):
@@ -93,8 +106,13 @@ class Store(Protocol):
 
     async def close(self) -> None: ...
 
-    def listen(self, on_away: Callable[[bool], None]) -> None:
-        """Be told when it goes away (True) and when it is back (False)."""
+    def listen(self, on_away: Callable[[bool], None], on_set_back: Callable[[], None] = lambda: None) -> None:
+        """Be told when it goes away (True) and when it is back (False); and when it has lost what it
+        had, so that what lives here is to be written again."""
+
+    @property
+    def epoch(self) -> str:
+        """Another one whenever it has lost what it had."""
 
     async def ping(self) -> None:
         """A small write and a read, for /readyz and --check."""
@@ -109,6 +127,9 @@ class Store(Protocol):
         """Delete their rows and sign-in states and remember the ids as dead until ``until``."""
 
     async def is_retired(self, session_id: str) -> bool: ...
+    async def retired_among(self, session_ids: Iterable[str]) -> set[str]:
+        """Which of these are retired."""
+
     async def sessions_of_user(self, user_id: str) -> list[SessionRecord]: ...
     async def replace_session(self, old_id: str, new: SessionRecord, until: float) -> None:
         """Retire ``old_id`` and save ``new`` in one transaction (a sign-in)."""
@@ -138,21 +159,37 @@ class Store(Protocol):
         """Users whose last browser signed out before that time."""
 
     # -- the write journal
-    async def journal_begin(self, entry: JournalEntry) -> None:
-        """Write it, replacing an entry of the same key."""
+    async def journal_begin(self, entry: JournalEntry) -> bool:
+        """Write it, replacing an entry of the same key and socket.
 
-    async def journal_finish(self, key: JournalKey, outcome: bytes) -> None: ...
-    async def journal_forget(self, key: JournalKey) -> None:
-        """Remove an entry whose write was provably never sent."""
+        Returns False, and writes nothing, where another socket's entry of that key is stored.
+        """
+
+    async def journal_finish(self, key: JournalKey, socket: str, outcome: bytes) -> None:
+        """The outcome of what this socket began; nothing where that is not stored."""
+
+    async def journal_forget(self, key: JournalKey, socket: str) -> None:
+        """Remove what this socket began and was provably never sent."""
 
     async def journal_find(self, key: JournalKey) -> JournalEntry | None: ...
 
     # -- documents
     async def load_document(self, file_id: str) -> DocumentRecord | None: ...
-    async def save_document(self, record: DocumentRecord) -> None:
-        """Save state and proofs, replacing what was there."""
+    async def save_document(self, record: DocumentRecord, *, replaces: str | None) -> DocumentRecord | None:
+        """Compare-and-set: save its state where the stored one has the mark ``replaces`` (None: there is
+        none). Returns None when saved, else what is stored instead.
 
-    async def delete_document(self, file_id: str) -> None: ...
+        Proofs are added either way: of each user's times the later one stays, and those before
+        ``doubted``, the later of both, are dropped.
+        """
+
+    async def delete_document(self, file_id: str) -> None:
+        """The state, its proofs and its comments."""
+
+    async def load_comments(self, file_id: str) -> CommentsRecord | None: ...
+    async def save_comments(self, file_id: str, record: CommentsRecord) -> None:
+        """Add these to what is stored: of each comment this one stays, of the times the later."""
+
     async def drop_proofs(self, user_id: str) -> None: ...
 
     # -- push channels
@@ -189,3 +226,100 @@ class Store(Protocol):
     ) -> None:
         """Delete what has expired: idle and too old sessions, retirements, states and channels past
         their time, journal entries and documents from before the given times."""
+
+
+Hear = Callable[[Mapping[str, Any]], None]
+"""Takes a message of the bus; ``message["node"]`` is who sent it."""
+
+
+class Bus(Protocol):
+    """Hints between nodes, by channel. One may be lost; what is true is in the store.
+
+    Channels are ``document:<file id>``, ``user:<user id>`` and ``all``.
+    """
+
+    @property
+    def node(self) -> str:
+        """This process among the others: another name after each start."""
+
+    def publish(self, channel: str, message: Mapping[str, Any]) -> None:
+        """Tell the other nodes that hear this channel, if they can be reached. Nobody waits for it,
+        and it is not heard here."""
+
+    def subscribe(self, channel: str, hear: Hear) -> None:
+        """Hear a channel from now on: one listener for each."""
+
+    def unsubscribe(self, channel: str) -> None: ...
+
+    async def listeners(self, channel: str) -> int:
+        """How many other nodes hear it. May raise Unavailable."""
+
+    async def is_alive(self, node: str) -> bool:
+        """Whether that process still runs, as far as anybody knows. May raise Unavailable."""
+
+    def on_gap(self, call: Callable[[], None]) -> None:
+        """Call this whenever messages may have been missed."""
+
+
+class Leases(Protocol):
+    """Who does what all nodes could do. A lease saves work twice done; truth never rests on it."""
+
+    @property
+    def alone(self) -> bool:
+        """The shared server is away: each node goes on by itself, and holds all it wants."""
+
+    def want(self, name: str, on_change: Callable[[bool], None] = lambda held: None) -> None:
+        """Hold it from now on, as soon as nobody else does. ``on_change`` hears when that begins
+        and ends, but for what is held by the time this returns."""
+
+    def drop(self, name: str) -> None:
+        """Not wanted any more; the next node has it at once."""
+
+    def holds(self, name: str) -> bool:
+        """Whether it is held here, now."""
+
+    def seize(self, name: str) -> None:
+        """Take a wanted one from whoever holds it, who will hear of that."""
+
+    async def take(self, name: str, seconds: float) -> bool:
+        """Take it once, for so long at most; False where another node has it. May raise Unavailable."""
+
+    async def free(self, name: str) -> None:
+        """Give back what was taken."""
+
+
+class Shares(Protocol):
+    """How much of Google's quota is this node's, while others spend of it too.
+
+    All figures are in what the quota counts. A share is as large as it was when last heard of:
+    while the shared server is away it stays.
+    """
+
+    def project(self) -> float | None:
+        """So much may be spent here in any minute; None: all that the ceiling allows."""
+
+    def user(self, user_id: str) -> float | None:
+        """The same for one user's quota."""
+
+    def part_of_polls(self) -> float:
+        """Which part of what all polls may spend a second is this node's: 1 where it is alone."""
+
+    def spent_today_elsewhere(self) -> int:
+        """What the other nodes have spent today."""
+
+    def source(
+        self, spending: Callable[[], tuple[int, Mapping[str, int]]], demand: Callable[[], float]
+    ) -> None:
+        """Where to ask what was spent here in the last minute (in all, and by user), and what the
+        planned polls would cost a second."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What nodes share. ``several``: there may be others; else it is all in this process."""
+
+    store: Store
+    bus: Bus
+    leases: Leases
+    shares: Shares
+    several: bool = False

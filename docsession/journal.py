@@ -93,7 +93,7 @@ class Journal:
                 self._log.failure("a write failed on a bug of ours")
                 outcome = rpc.error_outcome(OutcomeUnknown() if sending.begun else InternalError())
             if sending.begun:
-                await self._remember(key, outcome)
+                await self._remember(key, socket, outcome)
             return outcome
         finally:
             if self._under_way.get(key) is sending:
@@ -102,9 +102,9 @@ class Journal:
             if not self._of_session[key.session_id]:
                 del self._of_session[key.session_id]
 
-    async def _remember(self, key: JournalKey, outcome: bytes) -> None:
+    async def _remember(self, key: JournalKey, socket: str, outcome: bytes) -> None:
         try:
-            await self._store.journal_finish(key, outcome)
+            await self._store.journal_finish(key, socket, outcome)
         except Unavailable:
             # The page still gets its answer; only a page that comes back for it does not.
             self._log.warn("the outcome of a write could not be journalled: the store is away")
@@ -131,7 +131,7 @@ class _Journalled:
     async def not_done(self) -> None:
         if self.begun:
             try:
-                await self._store.journal_forget(self._entry.key)
+                await self._store.journal_forget(self._entry.key, self._entry.socket)
             except Unavailable:
                 return  # it stays begun: too careful, never wrong
             self.begun = False

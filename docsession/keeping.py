@@ -40,7 +40,7 @@ class Keeping:
         now = self._clock.seconds()
         document.saved_at = now
         document.tidy(now - self._proofs_last)
-        self._spawn(self._store.save_document(document.record()))
+        self._spawn(self._store.save_document(document.record(), replaces=document.record().mark))
 
     def save_proofs(self, document: Document) -> None:
         """Keep them, unless that was done a short while ago."""

@@ -5,6 +5,7 @@ Times are seconds since the epoch (float) on the injected clock, unless a name s
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 
 __all__ = [
     "ChannelRecord",
+    "CommentsRecord",
     "DocumentRecord",
     "Grant",
     "Identity",
@@ -20,6 +22,7 @@ __all__ = [
     "SessionRecord",
     "SignInState",
     "User",
+    "state_mark",
 ]
 
 
@@ -85,7 +88,8 @@ class DocumentRecord(msgspec.Struct, frozen=True):
 
     ``version`` is the public one (Google's number as of the last change that shows in
     ``file``), ``google_version`` the highest number seen. ``proofs`` maps a user's id to the
-    times of that user's own last successful looks: (at the document, at its comments).
+    times of that user's own last successful looks: (at the document, at its comments); those
+    before ``doubted`` prove nothing. ``mark`` names the state: who replaces it says which one.
     """
 
     file_id: str
@@ -94,6 +98,28 @@ class DocumentRecord(msgspec.Struct, frozen=True):
     file: Mapping[str, Any]
     as_of: float
     proofs: Mapping[str, tuple[float, float]] = {}
+    doubted: float = 0.0
+
+    @property
+    def mark(self) -> str:
+        return state_mark(self.google_version, self.version, self.file)
+
+
+def state_mark(google_version: int, version: str, file: Mapping[str, Any]) -> str:
+    """A name for this state of a document, the same on every node."""
+    shared = msgspec.json.encode({**file, "version": ""}, order="deterministic")
+    return f"{google_version}.{version}.{hashlib.blake2b(shared, digest_size=8).hexdigest()}"
+
+
+class CommentsRecord(msgspec.Struct, frozen=True):
+    """The comments of a watched document by id, deleted ones included; encrypted at rest.
+
+    ``mark`` is the latest ``modifiedTime`` that a look saw, ``looked_at`` when that look was begun.
+    """
+
+    comments: Mapping[str, Mapping[str, Any]]
+    mark: str
+    looked_at: float
 
 
 class ChannelRecord(msgspec.Struct, frozen=True):
@@ -126,10 +152,12 @@ class JournalKey(msgspec.Struct, frozen=True):
 class JournalEntry(msgspec.Struct, frozen=True):
     """A write that was about to be sent (``outcome`` is None) or whose answer is known.
 
-    ``outcome`` is the encoded ``{"result": ...}`` or ``{"error": ...}`` part of the answer.
+    ``outcome`` is the encoded ``{"result": ...}`` or ``{"error": ...}`` part of the answer, ``node``
+    the process that does it.
     """
 
     key: JournalKey
     socket: str
     begun: float
     outcome: bytes | None = None
+    node: str = ""

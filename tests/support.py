@@ -28,10 +28,12 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from docsession.assembly import Assembly, assemble, new_id
+from docsession.backend.memory import Switchboard, WholeQuota
 from docsession.backend.sqlite import InlineRunner, SqliteStore
 from docsession.config import Config, Secrets
 from docsession.config_file import parse, sandboxed
 from docsession.connection import Connection
+from docsession.interfaces import Backend
 from docsession.keys import Keys, Sealer, load_keys
 from docsession.model import Identity
 from docsession.sandbox.app import Sandbox
@@ -174,7 +176,7 @@ class Stack:
             self.config,
             Secrets(client_secret="sandbox", keys=None),
             self.keys,
-            store=self.store,
+            backend=Backend(self.store, *Switchboard(self.clock).node("one"), WholeQuota()),
             clock=self.clock,
             agent=self.agent,
             rng=random.Random(2),

@@ -50,8 +50,12 @@ class SqliteStore(SessionTables, UserTables, JournalTable, DocumentTables, Chann
     async def close(self) -> None:
         await self._database.close()
 
-    def listen(self, on_away: Callable[[bool], None]) -> None:
-        self._database.on_away = on_away
+    def listen(self, on_away: Callable[[bool], None], on_set_back: Callable[[], None] = lambda: None) -> None:
+        self._database.on_away = on_away  # and what is on a disk stays: it is never set back
+
+    @property
+    def epoch(self) -> str:
+        return ""
 
     async def ping(self) -> None:
         now = self._clock.seconds()

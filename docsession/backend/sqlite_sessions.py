@@ -44,6 +44,12 @@ class SessionTables(Tables):
     async def is_retired(self, session_id: str) -> bool:
         return await self._read(lambda cursor: _is_retired(cursor, _hash(session_id)))
 
+    async def retired_among(self, session_ids: Iterable[str]) -> set[str]:
+        hashes = {_hash(session_id): session_id for session_id in session_ids}
+        return await self._read(
+            lambda cursor: {session_id for key, session_id in hashes.items() if _is_retired(cursor, key)}
+        )
+
     async def sessions_of_user(self, user_id: str) -> list[SessionRecord]:
         def load(cursor: Cursor) -> list[SessionRecord]:
             query = "SELECT hash, sealed, issued, last_seen, user_id FROM sessions WHERE user_id = ?"
