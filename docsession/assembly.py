@@ -132,7 +132,7 @@ def assemble(
     # -- sessions and documents
     store.listen(economy.troubles.store)
     documents = Documents(
-        store,
+        backend,
         clock,
         rng,
         polling,

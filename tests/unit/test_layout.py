@@ -34,13 +34,14 @@ ROWS = (
     (
         "store",
         "backend backend.memory backend.sqlite backend.sqlite_channels backend.sqlite_database"
-        " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema backend.sqlite_sealing"
-        " backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables backend.sqlite_users",
+        " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema"
+        " backend.sqlite_sealing backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables"
+        " backend.sqlite_users",
     ),
     (
         "hub",
-        "attention belonging demand discussion document documents economy hints keeping learning listing"
-        " listings looks spending telling troubles watching",
+        "attention belonging demand discussion document documents economy events hearsay hints keeping"
+        " learning listing listings looks neighbours spending telling troubles watching",
     ),
     ("sessions", "drive_calls sessions live signout upkeep directory signin"),
     ("catalogue", "method methods openrpc"),
