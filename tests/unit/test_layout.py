@@ -34,8 +34,9 @@ ROWS = (
     (
         "store",
         "backend backend.memory backend.sqlite backend.sqlite_channels backend.sqlite_database"
-        " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema backend.sqlite_sealing"
-        " backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables backend.sqlite_users",
+        " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema"
+        " backend.sqlite_sealing backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables"
+        " backend.sqlite_users",
     ),
     (
         "hub",
