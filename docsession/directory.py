@@ -6,7 +6,8 @@ The ways out are in :mod:`docsession.signout`, what happens by the clock in
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from cachetools import TTLCache
 from twisted.application.service import Service
@@ -26,6 +27,7 @@ from docsession.sessions import BrowserSession, UserSession
 from docsession.signout import SignOut
 from docsession.tasks import Flights
 from docsession.upkeep import TOUCH, Upkeep
+from docsession.user_channel import AllChannel, UserChannel
 
 __all__ = ["Directory"]
 
@@ -52,6 +54,8 @@ class Directory(Service):
         make_user: MakeUser,
         keep_grant: float,
         left: Callable[[str], Awaitable[None]],
+        users: UserChannel,
+        everybody: AllChannel,
     ) -> None:
         self._store = store
         self._documents = documents
@@ -60,11 +64,23 @@ class Directory(Service):
         self._limits = limits
         self._make_user = make_user
         self._live = LiveSessions(clock, lifetimes.linger, on_ended=self._ended)
-        self._sign_out = SignOut(store, oauth, self._live, clock, absolute=lifetimes.absolute, left=left)
+        self._users = users
+        self._everybody = everybody
+        self._sign_out = SignOut(
+            store,
+            oauth,
+            self._live,
+            clock,
+            absolute=lifetimes.absolute,
+            left=left,
+            users=users,
+            everybody=everybody,
+        )
         self._upkeep = Upkeep(store, self._live, self._sign_out, clock, lifetimes, keep_grant=keep_grant)
         self._opened: TTLCache[str, bool] = TTLCache(_REMEMBERED, lifetimes.fresh_cookie, timer=clock.seconds)
         self._reviving: Flights[BrowserSession | None] = Flights(abandon=False)
         self._starting: Flights[UserSession | None] = Flights(abandon=False)
+        users.on("opened", lambda user_id, message: self._opened_elsewhere(message))
 
     # -- numbers
 
@@ -142,12 +158,14 @@ class Directory(Service):
             )
             raise
         if older is not None:
-            older.close(CloseCode.REPLACED, "this tab has a newer socket")
+            _replace(older)
         self._opened[browser.id] = True
         resumed = name is not None and how != "new"
         connection.visible = visible
         connection.opened(browser, name if name is not None and resumed else new_name, resumed=resumed)
         self._live.join(browser, connection)
+        if browser.user is not None and name is not None:
+            self._users.say(browser.user.id, "opened", session=browser.id, connection=name)
         return how
 
     def lost(self, connection: Connection) -> None:
@@ -198,6 +216,7 @@ class Directory(Service):
 
     def startService(self) -> None:
         Service.startService(self)
+        self._everybody.open()
         self._live.startService()  # type: ignore[no-untyped-call]
         self._upkeep.startService()
 
@@ -206,6 +225,7 @@ class Directory(Service):
         Service.stopService(self)
         await self._upkeep.stop()
         self._live.stop_lingering()
+        self._everybody.close()
         await self._live.stopService()  # type: ignore[no-untyped-call]
 
     def stopService(self) -> Deferred[None]:
@@ -256,12 +276,14 @@ class Directory(Service):
         user = None
         if record.user_id is not None:
             user_id = record.user_id
-            user = self._live.users.get(user_id) or await self._starting.join(
-                user_id, lambda: self._start_user(user_id)
-            )
+            user = self._live.users.get(user_id)
+            if user is None:
+                user = await self._starting.join(user_id, lambda: self._start_user(user_id))
+                if await self._store.is_retired(record.id):
+                    return None  # on another node, before anybody here heard what concerns this user
             if user is None:
                 # Without a live grant it can do nothing, and would stand in the way of a new one.
-                await self._sign_out.retire(record.id)
+                await self._sign_out.retire(record)
                 return None
         return BrowserSession(identity, user=user, stored=True, last_seen=record.last_seen)
 
@@ -287,3 +309,13 @@ class Directory(Service):
 
     def _ended(self, browser: BrowserSession) -> None:
         self._upkeep.touch(browser.id, browser.last_seen)
+
+    def _opened_elsewhere(self, message: Mapping[str, Any]) -> None:
+        browser = self._live.browsers.get(message["session"])
+        older = None if browser is None else browser.named(message["connection"])
+        if older is not None:
+            _replace(older)
+
+
+def _replace(older: Connection) -> None:
+    older.close(CloseCode.REPLACED, "this tab has a newer socket")
