@@ -217,6 +217,8 @@ def assemble(
         everybody=of_all,
     )
 
+    backend.bus.on_gap(directory.missed)
+
     def touch_listings(via: str, document: Document) -> None:
         for user in directory.live_users():
             # Of who does not watch it, only those that show it: the rest their own feed says.

@@ -13,6 +13,7 @@ from cachetools import TTLCache
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from docsession.config import Limits
 from docsession.config import Sessions as Lifetimes
@@ -25,7 +26,7 @@ from docsession.live import LiveSessions
 from docsession.model import Grant, Identity, SessionRecord, User
 from docsession.sessions import BrowserSession, UserSession
 from docsession.signout import SignOut
-from docsession.tasks import Flights
+from docsession.tasks import Flights, spawn
 from docsession.upkeep import TOUCH, Upkeep
 from docsession.user_channel import AllChannel, UserChannel
 
@@ -41,6 +42,8 @@ MakeUser = Callable[[User, Grant, Callable[[str], Awaitable[None]]], UserSession
 
 class Directory(Service):
     """The live sessions of this server, and the stored ones brought back when they are needed."""
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -205,6 +208,10 @@ class Directory(Service):
         and then nothing has changed.
         """
         await self._sign_out.sign_out(browser, everywhere=everywhere, disconnect=disconnect, asking=asking)
+
+    def missed(self) -> None:
+        """What other nodes said may have been missed: who is live here is compared with the store."""
+        spawn(self._log, self._sign_out.catch_up())
 
     def drain(self, seconds: Callable[[], float]) -> None:
         """Tell every tab when to come back; each gets a delay of its own."""
