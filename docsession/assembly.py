@@ -39,6 +39,7 @@ from docsession.sessions import UserSession
 from docsession.signin import SignIn
 from docsession.spending import Spending
 from docsession.telemetry import Metrics
+from docsession.user_channel import AllChannel, UserChannel
 from docsession.web.answers import Proxies
 from docsession.web.content import Content
 from docsession.web.cookies import SessionCookie
@@ -88,6 +89,7 @@ def assemble(
     """Everything but listeners, the store's opening, and the order of starting and stopping."""
     google, limits, polling, push = config.google, config.limits, config.polling, config.push
     store = backend.store
+    of_users, of_all = UserChannel(backend.bus), AllChannel(backend.bus)
     metrics = Metrics()
 
     # -- Google
@@ -191,6 +193,7 @@ def assemble(
             cache=cache,
             documents=documents,
             channels=channels,
+            heard=of_users,
             clock=clock,
             rng=rng,
             polling=polling,
@@ -210,7 +213,11 @@ def assemble(
         make_user=make_user,
         keep_grant=google.keep_grant_after_sign_out,
         left=channels.left,
+        users=of_users,
+        everybody=of_all,
     )
+
+    backend.bus.on_gap(directory.missed)
 
     def touch_listings(via: str, document: Document) -> None:
         for user in directory.live_users():

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "docsession"
 # it here. What is new must be put somewhere.
 ROWS = (
     ("words", "docsession errors model times static"),
-    ("tools", "interfaces keys origins rpc schedule steady tasks telemetry"),
+    ("tools", "interfaces keys origins rpc schedule steady tasks telemetry user_channel"),
     ("settings", "config config_file"),
     ("calls", "connection journal"),
     (
