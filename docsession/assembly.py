@@ -39,6 +39,7 @@ from docsession.sessions import UserSession
 from docsession.signin import SignIn
 from docsession.spending import Spending
 from docsession.telemetry import Metrics
+from docsession.user_channel import UserChannel
 from docsession.web.answers import Proxies
 from docsession.web.content import Content
 from docsession.web.cookies import SessionCookie
@@ -88,6 +89,7 @@ def assemble(
     """Everything but listeners, the store's opening, and the order of starting and stopping."""
     google, limits, polling, push = config.google, config.limits, config.polling, config.push
     store = backend.store
+    of_users = UserChannel(backend.bus)
     metrics = Metrics()
 
     # -- Google
@@ -193,6 +195,7 @@ def assemble(
             cache=cache,
             documents=documents,
             channels=channels,
+            heard=of_users,
             clock=clock,
             rng=rng,
             polling=polling,

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "docsession"
 # it here. What is new must be put somewhere.
 ROWS = (
     ("words", "docsession errors model times static"),
-    ("tools", "interfaces keys origins rpc schedule steady tasks telemetry"),
+    ("tools", "interfaces keys origins rpc schedule steady tasks telemetry user_channel"),
     ("settings", "config config_file"),
     ("calls", "connection journal"),
     (
@@ -34,8 +34,9 @@ ROWS = (
     (
         "store",
         "backend backend.memory backend.sqlite backend.sqlite_channels backend.sqlite_database"
-        " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema backend.sqlite_sealing"
-        " backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables backend.sqlite_users",
+        " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema"
+        " backend.sqlite_sealing backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables"
+        " backend.sqlite_users",
     ),
     (
         "hub",
