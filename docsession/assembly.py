@@ -104,6 +104,8 @@ def assemble(
         clock,
         rng,
         google,
+        backend.shares,
+        backend.leases,
         listeners=lambda: directory.open_connections(),
         has_channel=lambda user_id: channels.is_live(user_id),
         on_wait=metrics.waited,
@@ -325,7 +327,7 @@ def assemble(
     metrics.watch("writes_running", "Writes under way.", lambda: len(journal))
     return Assembly(
         economy=economy,
-        spending=Spending(store, economy.budget, clock),
+        spending=Spending(store, economy.budget, clock, node=backend.bus.node),
         oauth=oauth,
         channels=channels,
         directory=directory,

@@ -166,6 +166,8 @@ class WholeQuota:
     def spent_today_elsewhere(self) -> int:
         return 0
 
+    def hurry(self) -> None: ...
+
     def source(
         self, spending: Callable[[], tuple[int, Mapping[str, int]]], demand: Callable[[], float]
     ) -> None: ...
