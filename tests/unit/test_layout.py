@@ -27,9 +27,9 @@ ROWS = (
         "Google",
         "google google.budget google.cache google.channel google.channel_calls google.channel_pace"
         " google.channel_person google.channel_steps google.channels google.drive google.drive_check"
-        " google.drive_path google.drive_request google.feed google.fields google.gate google.grant google.http google.line"
-        " google.look google.notifications google.oauth google.pauses google.refusals google.slowing"
-        " google.table",
+        " google.drive_path google.drive_request google.feed google.fields google.gate google.grant google.http"
+        " google.line google.look google.notifications google.oauth google.pauses google.refusals"
+        " google.slowing google.table",
     ),
     (
         "store",

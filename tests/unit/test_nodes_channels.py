@@ -111,14 +111,18 @@ class Opening(NodesCase):
 
     def test_what_was_not_heard_is_read_later(self) -> None:
         self.lost = True
-        answer: Deferred[None] = Deferred()
-        self.one.calls.opening = [answer]
+        token: Deferred[str] = Deferred()
+
+        async def start_token(account: object) -> str:
+            return await token
+
+        self.one.calls.start_token = start_token  # type: ignore[method-assign]
         self.one.want("ann")
         self.two.want("ann")
-        answer.callback(None)
+        token.callback("660")
         self.one.post("a1")
         self.advance(SILENCE + 60)
-        self.assertEqual((len(self.asked()), sum(node.calls.tokens for node in self.nodes)), (1, 1))
+        self.assertEqual((len(self.asked()), self.two.calls.tokens), (1, 0))
         self.assertTrue(self.two.channels.is_live("ann"))
 
     def test_after_a_gap_it_is_read_anew(self) -> None:
