@@ -39,7 +39,7 @@ from docsession.sessions import UserSession
 from docsession.signin import SignIn
 from docsession.spending import Spending
 from docsession.telemetry import Metrics
-from docsession.user_channel import UserChannel
+from docsession.user_channel import AllChannel, UserChannel
 from docsession.web.answers import Proxies
 from docsession.web.content import Content
 from docsession.web.cookies import SessionCookie
@@ -89,7 +89,7 @@ def assemble(
     """Everything but listeners, the store's opening, and the order of starting and stopping."""
     google, limits, polling, push = config.google, config.limits, config.polling, config.push
     store = backend.store
-    of_users = UserChannel(backend.bus)
+    of_users, of_all = UserChannel(backend.bus), AllChannel(backend.bus)
     metrics = Metrics()
 
     # -- Google
@@ -217,7 +217,11 @@ def assemble(
         make_user=make_user,
         keep_grant=google.keep_grant_after_sign_out,
         left=channels.left,
+        users=of_users,
+        everybody=of_all,
     )
+
+    backend.bus.on_gap(directory.missed)
 
     def touch_listings(via: str, document: Document) -> None:
         for user in directory.live_users():
