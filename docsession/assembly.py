@@ -226,7 +226,7 @@ def assemble(
 
     backend.bus.on_gap(directory.missed)
     backend.bus.on_gap(documents.compare)
-    of_all.on("moved", lambda message: cache.drop_file(str(message["file"])))
+    of_all.on("moved", documents.heard)
 
     def touch_listings(via: str, document: Document) -> None:
         for user in directory.live_users():

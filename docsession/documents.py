@@ -184,8 +184,8 @@ class Documents:
 
     def learn(self, viewer: Viewer, view: FileView, *, teller: Tab | None = None) -> None:
         """A write's answer: everybody else who watches hears of it; the writer counts as told."""
-        self._learning.moved(view.file_id)
         document = self._documents.get(view.file_id)
+        self._learning.moved(view.file_id, say=document is None)
         if document is None:
             self._keeping.do(self._learn_for_others(viewer, view))
         else:
@@ -284,6 +284,10 @@ class Documents:
         if document is not None:
             document.doubt(self._clock.seconds())
             self._keeping.save(document)
+
+    def heard(self, message: Mapping[str, Any]) -> None:
+        """Another node says that a file moved."""
+        self._hearsay.moved(message)
 
     def compare(self) -> None:
         """Messages of other nodes may have been missed."""
