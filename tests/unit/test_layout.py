@@ -44,7 +44,7 @@ ROWS = (
     (
         "hub",
         "attention belonging demand discussion document documents economy events hearsay hints"
-        " keeping learning listing listings looks neighbours spending telling troubles watching",
+        " keeping learning listing listings looks neighbours spending telling troubles watching written",
     ),
     ("sessions", "drive_calls sessions live signout upkeep directory signin"),
     ("catalogue", "method methods openrpc"),
