@@ -255,7 +255,7 @@ def assemble(
     )
 
     # -- what pages may call
-    journal = Journal(store, clock)
+    journal = Journal(store, clock, backend.bus, of_users)
     catalogue = Catalogue(
         directory=directory,
         documents=documents,
