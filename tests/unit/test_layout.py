@@ -27,8 +27,8 @@ ROWS = (
         "Google",
         "google google.budget google.cache google.channel google.channel_calls google.channel_pace"
         " google.channel_person google.channel_steps google.channels google.drive google.drive_check"
-        " google.drive_path google.drive_request google.feed google.fields google.gate google.grant google.http"
-        " google.line google.look google.notifications google.oauth google.pauses google.refusals"
+        " google.drive_path google.drive_request google.feed google.fields google.gate google.grant"
+        " google.http google.line google.look google.notifications google.oauth google.pauses google.refusals"
         " google.slowing google.table",
     ),
     (
@@ -41,9 +41,9 @@ ROWS = (
     (
         "hub",
         "attention belonging demand discussion document documents economy hints keeping learning listing"
-        " listings looks spending telling troubles watching",
+        " listings looks spending sweeping telling troubles watching",
     ),
-    ("sessions", "drive_calls sessions live signout upkeep directory signin"),
+    ("sessions", "drive_calls sessions live listings_here signout upkeep directory signin"),
     ("catalogue", "method methods openrpc"),
     (
         "web",
