@@ -44,9 +44,10 @@ ROWS = (
     (
         "hub",
         "attention belonging demand discussion document documents economy events hearsay hints"
-        " keeping learning listing listings looks neighbours spending telling troubles watching written",
+        " keeping learning listing listings looks neighbours spending telling troubles watching"
+        " written sweeping",
     ),
-    ("sessions", "drive_calls sessions live signout upkeep directory signin"),
+    ("sessions", "drive_calls sessions live signout upkeep directory signin listings_here"),
     ("catalogue", "method methods openrpc"),
     ("web", "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming"),
     ("whole", "assembly daemon checkup tap"),
