@@ -5,30 +5,21 @@ from __future__ import annotations
 import random
 import secrets as entropy
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from docsession.backend.redis import Redis
 from docsession.backend.redis_bus import RedisBus
 from docsession.backend.redis_leases import RedisLeases
 from docsession.backend.redis_presence import Presence
 from docsession.backend.redis_shares import RedisShares
-from docsession.config import Quota
+from docsession.backend.redis_store import RedisStore
+from docsession.config import Config, Quota, Secrets
 from docsession.errors import ConfigError, Unavailable
 from docsession.interfaces import Backend, Store
-from docsession.keys import Sealer
+from docsession.keys import Keys, Sealer
 from docsession.telemetry import Metrics
 
-__all__ = ["RedisBackend", "SetBack"]
-
-
-class SetBack(Protocol):
-    """What the store on Redis does beyond :class:`docsession.interfaces.Store`."""
-
-    async def renew_meta(self) -> None:
-        """Write anew what the store says of itself, with another epoch; Redis has lost it."""
-
-    def set_back(self) -> None:
-        """Tell those who listen that it has lost what it had."""
+__all__ = ["RedisBackend", "redis_backend"]
 
 
 class RedisBackend:
@@ -51,7 +42,9 @@ class RedisBackend:
         self._redis = redis
         self._store = store
         self._bus = RedisBus(redis, sealer, clock, node=node)
-        self._leases = RedisLeases(redis, self._bus, clock, rng, lasts=lease, others=lambda: self._presence.others)
+        self._leases = RedisLeases(
+            redis, self._bus, clock, rng, lasts=lease, others=lambda: self._presence.others
+        )
         self._shares = RedisShares(
             redis,
             clock,
@@ -128,3 +121,21 @@ class RedisBackend:
 
     async def _nothing(self) -> None: ...
 
+
+def redis_backend(
+    config: Config, given: Secrets, keys: Keys, *, reactor: Any, rng: random.Random
+) -> RedisBackend:
+    """The backend of a daemon with this configuration; not started yet."""
+    redis = Redis(config.backend, given.redis_password, reactor=reactor, rng=rng)
+    store = RedisStore(redis, keys, clock=reactor, lifetimes=config.sessions)
+    return RedisBackend(
+        redis,
+        store,
+        Sealer(keys),
+        clock=reactor,
+        rng=rng,
+        lease=config.backend.lease,
+        quota=config.google.quota,
+        renew_meta=store.renew_meta,
+        on_set_back=store.set_back,
+    )

@@ -57,9 +57,7 @@ class RedisShares:
 
     _log = Logger()
 
-    def __init__(
-        self, redis: Redis, clock: IReactorTime, *, node: str, project: float, user: float
-    ) -> None:
+    def __init__(self, redis: Redis, clock: IReactorTime, *, node: str, project: float, user: float) -> None:
         self._redis = redis
         self._clock = clock
         self._node = node
@@ -180,7 +178,9 @@ class RedisShares:
         for user, share in self._users.items():
             of_user = by_user.get(user, 0)
             beyond = max(0, of_user - even)
-            questions.append(_Question(f"user:{user}", share, beyond, of_user, 0.0, self._ceiling_of_user // 2))
+            questions.append(
+                _Question(f"user:{user}", share, beyond, of_user, 0.0, self._ceiling_of_user // 2)
+            )
         for first in range(0, len(questions), _AT_ONCE):
             await self._ask(questions[first : first + _AT_ONCE], leaving=leaving)
         planned = project.plans

@@ -114,9 +114,7 @@ class Spread:
             some, held = held[: AT_ONCE // 2], held[AT_ONCE // 2 :]
             keys = [key for name in some for key in (self._redis.key(f"lease:{name}"), self._mark(name))]
             args = [word for pair in to_give.items() for word in pair]
-            answer = await self._redis.run(
-                _GIVE, [self._redis.key("nodes"), *keys], [*self._args, *args]
-            )
+            answer = await self._redis.run(_GIVE, [self._redis.key("nodes"), *keys], [*self._args, *args])
             moved: dict[str, list[str]] = defaultdict(list)
             for key, taker in answer:
                 moved[str(taker, "utf-8")].append(some[int(key) // 2 - 1])

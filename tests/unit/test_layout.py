@@ -33,7 +33,7 @@ ROWS = (
     ),
     (
         "store",
-        "backend backend.memory backend.sqlite backend.sqlite_channels backend.sqlite_database"
+        "backend backend.embedded backend.memory backend.sqlite backend.sqlite_channels backend.sqlite_database"
         " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema"
         " backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables backend.sqlite_users"
         " backend.redis backend.redis_endpoint backend.redis_line backend.redis_script"
