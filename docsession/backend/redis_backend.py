@@ -1,57 +1,52 @@
-"""The backend on Redis: the store, and what nodes share besides it, started in order and stopped in reverse."""
+"""The backend on Redis: the store and what nodes share besides, started in order and stopped in reverse."""
 
 from __future__ import annotations
 
 import random
 import secrets as entropy
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
+
+from twisted.logger import Logger
 
 from docsession.backend.redis import Redis
 from docsession.backend.redis_bus import RedisBus
 from docsession.backend.redis_leases import RedisLeases
 from docsession.backend.redis_presence import Presence
 from docsession.backend.redis_shares import RedisShares
+from docsession.backend.redis_store import RedisStore
 from docsession.config import Quota
 from docsession.errors import ConfigError, Unavailable
-from docsession.interfaces import Backend, Store
+from docsession.interfaces import Backend
 from docsession.keys import Sealer
 from docsession.telemetry import Metrics
 
-__all__ = ["RedisBackend", "SetBack"]
-
-
-class SetBack(Protocol):
-    """What the store on Redis does beyond :class:`docsession.interfaces.Store`."""
-
-    async def renew_meta(self) -> None:
-        """Write anew what the store says of itself, with another epoch; Redis has lost it."""
-
-    def set_back(self) -> None:
-        """Tell those who listen that it has lost what it had."""
+__all__ = ["RedisBackend"]
 
 
 class RedisBackend:
     """One node's part. ``store`` is on ``redis`` too, and ``lease`` in seconds."""
 
+    _log = Logger()
+
     def __init__(
         self,
         redis: Redis,
-        store: Store,
+        store: RedisStore,
         sealer: Sealer,
         *,
         clock: Any,
         rng: random.Random,
         lease: float,
         quota: Quota,
-        renew_meta: Callable[[], Awaitable[object]],
-        on_set_back: Callable[[], None],
     ) -> None:
         node = entropy.token_hex(8)
         self._redis = redis
         self._store = store
         self._bus = RedisBus(redis, sealer, clock, node=node)
-        self._leases = RedisLeases(redis, self._bus, clock, rng, lasts=lease, others=lambda: self._presence.others)
+        self._leases = RedisLeases(
+            redis, self._bus, clock, rng, lasts=lease, others=lambda: self._presence.others
+        )
         self._shares = RedisShares(
             redis,
             clock,
@@ -61,12 +56,11 @@ class RedisBackend:
         )
         self._presence = Presence(
             redis,
+            store,
             clock,
             node=node,
             lasts=lease,
             load=lambda: self._leases.load,
-            renew_meta=renew_meta,
-            on_set_back=on_set_back,
             then=self._leases.renew,
         )
         self._running: list[Callable[[], Awaitable[None]]] = []
@@ -94,7 +88,10 @@ class RedisBackend:
     async def stop(self) -> None:
         """Give back what is held, say goodbye, and disconnect."""
         while self._running:
-            await self._running.pop()()
+            try:
+                await self._running.pop()()
+            except Exception:
+                self._log.failure("a part of the backend did not stop cleanly")
 
     async def health(self) -> Mapping[str, str]:
         """For ``/readyz?verbose``."""
@@ -127,4 +124,3 @@ class RedisBackend:
         )
 
     async def _nothing(self) -> None: ...
-

@@ -53,13 +53,11 @@ class _Question:
 
 
 class RedisShares:
-    """Implements :class:`docsession.interfaces.Shares`. ``project`` and ``user`` are the ceilings of a minute."""
+    """Implements :class:`docsession.interfaces.Shares`. ``project`` and ``user``: a minute's ceilings."""
 
     _log = Logger()
 
-    def __init__(
-        self, redis: Redis, clock: IReactorTime, *, node: str, project: float, user: float
-    ) -> None:
+    def __init__(self, redis: Redis, clock: IReactorTime, *, node: str, project: float, user: float) -> None:
         self._redis = redis
         self._clock = clock
         self._node = node
@@ -180,7 +178,9 @@ class RedisShares:
         for user, share in self._users.items():
             of_user = by_user.get(user, 0)
             beyond = max(0, of_user - even)
-            questions.append(_Question(f"user:{user}", share, beyond, of_user, 0.0, self._ceiling_of_user // 2))
+            questions.append(
+                _Question(f"user:{user}", share, beyond, of_user, 0.0, self._ceiling_of_user // 2)
+            )
         for first in range(0, len(questions), _AT_ONCE):
             await self._ask(questions[first : first + _AT_ONCE], leaving=leaving)
         planned = project.plans
@@ -223,7 +223,7 @@ class RedisShares:
         if not today[0] or now - self._day_at < _DAY_EVERY:
             return
         self._day_at = now
-        key = self._redis.key(f"spent:{today[0]}")
+        key = self._redis.key(f"share:spent:{today[0]}")
         commands: list[tuple[object, ...]] = [("HGETALL", key)]
         if today != self._told_today and today[1]:
             commands += [("HSET", key, self._node, today[1]), ("PEXPIRE", key, _DAY_KEPT)]

@@ -74,6 +74,10 @@ def lacking(own: int, others: Mapping[str, Load]) -> int:
     return max(1, (most - own) // 2) if _uneven(most, own) else 0
 
 
+def _uneven(more: int, less: int) -> bool:
+    return more - less >= max(_EVEN, _EVEN_PART * more)
+
+
 class Spread:
     """One node's part in it. ``others``: what the other nodes hold and want."""
 
@@ -114,9 +118,7 @@ class Spread:
             some, held = held[: AT_ONCE // 2], held[AT_ONCE // 2 :]
             keys = [key for name in some for key in (self._redis.key(f"lease:{name}"), self._mark(name))]
             args = [word for pair in to_give.items() for word in pair]
-            answer = await self._redis.run(
-                _GIVE, [self._redis.key("nodes"), *keys], [*self._args, *args]
-            )
+            answer = await self._redis.run(_GIVE, [self._redis.key("nodes"), *keys], [*self._args, *args])
             moved: dict[str, list[str]] = defaultdict(list)
             for key, taker in answer:
                 moved[str(taker, "utf-8")].append(some[int(key) // 2 - 1])
@@ -126,4 +128,4 @@ class Spread:
             to_give = {node: left for node, left in to_give.items() if left > 0}
 
     def _mark(self, name: str) -> str:
-        return self._redis.key(f"lease-wanted:{name}")
+        return self._redis.key(f"lease::{name}")
