@@ -1,4 +1,4 @@
-"""The backend on Redis: the store, and what nodes share besides it, started in order and stopped in reverse."""
+"""The backend on Redis: the store and what nodes share besides, started in order and stopped in reverse."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import random
 import secrets as entropy
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+
+from twisted.logger import Logger
 
 from docsession.backend.redis import Redis
 from docsession.backend.redis_bus import RedisBus
@@ -15,7 +17,7 @@ from docsession.backend.redis_shares import RedisShares
 from docsession.backend.redis_store import RedisStore
 from docsession.config import Config, Quota, Secrets
 from docsession.errors import ConfigError, Unavailable
-from docsession.interfaces import Backend, Store
+from docsession.interfaces import Backend
 from docsession.keys import Keys, Sealer
 from docsession.telemetry import Metrics
 
@@ -25,18 +27,18 @@ __all__ = ["RedisBackend", "redis_backend"]
 class RedisBackend:
     """One node's part. ``store`` is on ``redis`` too, and ``lease`` in seconds."""
 
+    _log = Logger()
+
     def __init__(
         self,
         redis: Redis,
-        store: Store,
+        store: RedisStore,
         sealer: Sealer,
         *,
         clock: Any,
         rng: random.Random,
         lease: float,
         quota: Quota,
-        renew_meta: Callable[[], Awaitable[object]],
-        on_set_back: Callable[[], None],
     ) -> None:
         node = entropy.token_hex(8)
         self._redis = redis
@@ -54,12 +56,11 @@ class RedisBackend:
         )
         self._presence = Presence(
             redis,
+            store,
             clock,
             node=node,
             lasts=lease,
             load=lambda: self._leases.load,
-            renew_meta=renew_meta,
-            on_set_back=on_set_back,
             then=self._leases.renew,
         )
         self._running: list[Callable[[], Awaitable[None]]] = []
@@ -87,7 +88,10 @@ class RedisBackend:
     async def stop(self) -> None:
         """Give back what is held, say goodbye, and disconnect."""
         while self._running:
-            await self._running.pop()()
+            try:
+                await self._running.pop()()
+            except Exception:
+                self._log.failure("a part of the backend did not stop cleanly")
 
     async def health(self) -> Mapping[str, str]:
         """For ``/readyz?verbose``."""
@@ -127,15 +131,12 @@ def redis_backend(
 ) -> RedisBackend:
     """The backend of a daemon with this configuration; not started yet."""
     redis = Redis(config.backend, given.redis_password, reactor=reactor, rng=rng)
-    store = RedisStore(redis, keys, clock=reactor, lifetimes=config.sessions)
     return RedisBackend(
         redis,
-        store,
+        RedisStore(redis, keys, clock=reactor, lifetimes=config.sessions),
         Sealer(keys),
         clock=reactor,
         rng=rng,
         lease=config.backend.lease,
         quota=config.google.quota,
-        renew_meta=store.renew_meta,
-        on_set_back=store.set_back,
     )

@@ -1,4 +1,4 @@
-"""Hints between nodes by Redis' publish and subscribe: sealed where they tell of people, dropped when too many."""
+"""Hints between nodes over Redis: sealed where they tell of people, dropped where there are too many."""
 
 from __future__ import annotations
 

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from docsession.backend.redis_script import Script
 from docsession.errors import Unavailable
+from docsession.tasks import Alarm, Background
 
 if TYPE_CHECKING:
     from docsession.backend.redis import Redis
 
-__all__ = ["Load", "Presence"]
+__all__ = ["Life", "Load", "Presence"]
 
 # Of the time for which it is believed: so that one may be lost.
 EVERY = 0.3
@@ -61,69 +60,89 @@ class Load:
     wanted: int
 
 
+class Life(Protocol):
+    """What the store knows of its own loss; see :class:`docsession.backend.redis_store.RedisStore`."""
+
+    @property
+    def epoch(self) -> str: ...
+    async def renew_meta(self) -> None: ...
+    def set_back(self, epoch: str | None = None) -> None: ...
+
+
 class Presence:
-    """The heartbeat. ``renew_meta`` writes anew what the store says of itself, after a loss;
-    ``on_set_back`` hears that there was one; ``then`` is awaited after each beat, done or not."""
+    """The heartbeat. ``load`` goes with it; ``then`` is awaited after each, answered or not."""
 
     _log = Logger()
 
     def __init__(
         self,
         redis: Redis,
+        life: Life,
         clock: IReactorTime,
         *,
         node: str,
         lasts: float,
         load: Callable[[], Load],
-        renew_meta: Callable[[], Awaitable[object]],
-        on_set_back: Callable[[], None],
         then: Callable[[], Awaitable[None]],
     ) -> None:
         self._redis = redis
+        self._life = life
+        self._clock = clock
         self._node = node
         self._lasts = lasts
         self._load = load
-        self._renew_meta = renew_meta
-        self._on_set_back = on_set_back
         self._then = then
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._round()))
-        self._loop.clock = clock
+        self._alarm = Alarm(clock, self._ring)
+        self._work = Background(self._log)
+        self._busy = self._running = False
         self._tick = 0
-        self._epoch: str | None = None
         self.others: Mapping[str, Load] = {}
+        redis.on_away(self._away)
 
     async def start(self) -> None:
         """Raises :class:`Unavailable`: then nothing was begun."""
         await self._beat()
-        self._loop.start(self._lasts * EVERY, now=False)
+        self._running = True
+        self._next()
 
     async def stop(self) -> None:
         """Nobody is to take this node for a living one."""
-        running = self._loop.deferred if self._loop.running else None
-        if self._loop.running:
-            self._loop.stop()
-        if running is not None:
-            await running
-        of_all = [f"{what}:{self._node}" for what in ("at", "held", "wanted")]
+        self._running = False
+        self._alarm.off()
+        await self._work.settle()
+        counts = [f"{what}:{self._node}" for what in ("at", "held", "wanted")]
         try:
-            await self._redis.do_all([("DEL", self._key()), ("HDEL", self._redis.key("nodes"), *of_all)])
+            await self._redis.do_all([("DEL", self._key()), ("HDEL", self._redis.key("nodes"), *counts)])
         except Unavailable:
             self._log.debug("this node could not say goodbye")
 
     def _key(self) -> str:
         return self._redis.key(f"node:{self._node}")
 
+    def _away(self, away: bool) -> None:
+        if not away and self._running:
+            self._alarm.by(self._clock.seconds())
+
+    def _next(self) -> None:
+        if self._running:
+            self._alarm.by(self._clock.seconds() + self._lasts * EVERY)
+
+    def _ring(self) -> None:
+        if not self._busy:
+            self._busy = True
+            self._work.spawn(self._round())
+
     async def _round(self) -> None:
         try:
             await self._beat()
         except Unavailable:
             pass
-        except Exception:  # or the loop would end
-            self._log.failure("the heartbeat failed")
-        try:
-            await self._then()
-        except Exception:
-            self._log.failure("what follows a heartbeat failed")
+        finally:
+            try:
+                await self._then()
+            finally:
+                self._busy = False
+                self._next()
 
     async def _beat(self) -> None:
         load = self._load()
@@ -133,13 +152,16 @@ class Presence:
             [self._node, round(self._lasts * 1000), load.held, load.wanted],
         )
         self.others = {str(name, "utf-8"): Load(int(held), int(wanted)) for name, held, wanted in others}
-        tick, epoch = (int(meta[0]), str(meta[1], "utf-8")) if meta else (0, self._epoch)
-        if epoch == self._epoch and tick <= self._tick:
-            await self._renew_meta()
-            # Whoever is the first to see it gives it another epoch, and all go by that.
-            tick, epoch = 0, None
-        lost = self._epoch is not None and epoch != self._epoch
-        self._tick, self._epoch = tick, epoch
-        if lost:
-            self._log.warn("Redis has lost what it had, or some of it: what is live is written again")
-            self._on_set_back()
+        tick, epoch = (int(meta[0]), str(meta[1], "utf-8")) if meta else (0, self._life.epoch)
+        if epoch != self._life.epoch:
+            self._lost(tick, epoch)  # and another node has seen it before
+        elif tick <= self._tick or not meta:
+            await self._life.renew_meta()
+            self._lost(0, None)
+        else:
+            self._tick = tick
+
+    def _lost(self, tick: int, epoch: str | None) -> None:
+        self._tick = tick
+        self._log.warn("Redis has lost what it had, or some of it: what is live is written again")
+        self._life.set_back(epoch)

@@ -33,9 +33,9 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 AGREEMENT = """
--- KEYS: a hash for each ceiling. ARGV: this node; then for each of KEYS: the number of this question; that
--- of the last one answered, or 0; the name of the hash then; what the node holds itself to; its weight (below 0:
--- it leaves); what it plans; the ceiling.
+-- KEYS: a hash for each ceiling. ARGV: this node; then for each of KEYS: the number of this question;
+-- that of the last one answered, or 0; the name of the hash then; what the node holds itself to; its
+-- weight (below 0: it leaves); what it plans; the ceiling.
 -- Returns for each: its limit, what would be fair, the hash's name, how many nodes there are, what all
 -- of them plan; nothing, where a later question was here before.
 local COUNTED, ALIVE = 65000, 10000

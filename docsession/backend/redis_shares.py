@@ -53,7 +53,7 @@ class _Question:
 
 
 class RedisShares:
-    """Implements :class:`docsession.interfaces.Shares`. ``project`` and ``user`` are the ceilings of a minute."""
+    """Implements :class:`docsession.interfaces.Shares`. ``project`` and ``user``: a minute's ceilings."""
 
     _log = Logger()
 
@@ -223,7 +223,7 @@ class RedisShares:
         if not today[0] or now - self._day_at < _DAY_EVERY:
             return
         self._day_at = now
-        key = self._redis.key(f"spent:{today[0]}")
+        key = self._redis.key(f"share:spent:{today[0]}")
         commands: list[tuple[object, ...]] = [("HGETALL", key)]
         if today != self._told_today and today[1]:
             commands += [("HSET", key, self._node, today[1]), ("PEXPIRE", key, _DAY_KEPT)]

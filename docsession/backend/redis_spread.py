@@ -74,6 +74,10 @@ def lacking(own: int, others: Mapping[str, Load]) -> int:
     return max(1, (most - own) // 2) if _uneven(most, own) else 0
 
 
+def _uneven(more: int, less: int) -> bool:
+    return more - less >= max(_EVEN, _EVEN_PART * more)
+
+
 class Spread:
     """One node's part in it. ``others``: what the other nodes hold and want."""
 
@@ -124,4 +128,4 @@ class Spread:
             to_give = {node: left for node, left in to_give.items() if left > 0}
 
     def _mark(self, name: str) -> str:
-        return self._redis.key(f"lease-wanted:{name}")
+        return self._redis.key(f"lease::{name}")

@@ -33,13 +33,15 @@ ROWS = (
     ),
     (
         "store",
-        "backend backend.embedded backend.memory backend.sqlite backend.sqlite_channels backend.sqlite_database"
-        " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema"
-        " backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables backend.sqlite_users"
-        " backend.redis backend.redis_endpoint backend.redis_line backend.redis_script"
-        " backend.redis_welcome backend.redis_wire backend.redis_channels backend.redis_documents"
-        " backend.redis_journal backend.redis_meta backend.redis_parts backend.redis_sessions"
-        " backend.redis_store backend.redis_users backend.sealing",
+        "backend backend.embedded backend.memory backend.sqlite backend.sqlite_channels"
+        " backend.sqlite_database backend.sqlite_documents backend.sqlite_journal"
+        " backend.sqlite_runner backend.sqlite_schema backend.sqlite_sessions backend.sqlite_spent"
+        " backend.sqlite_tables backend.sqlite_users backend.redis backend.redis_endpoint"
+        " backend.redis_line backend.redis_script backend.redis_welcome backend.redis_wire"
+        " backend.redis_channels backend.redis_documents backend.redis_journal backend.redis_meta"
+        " backend.redis_parts backend.redis_sessions backend.redis_store backend.redis_users"
+        " backend.sealing backend.redis_backend backend.redis_bus backend.redis_leases"
+        " backend.redis_presence backend.redis_share backend.redis_shares backend.redis_spread",
     ),
     (
         "hub",
