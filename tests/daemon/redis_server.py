@@ -91,7 +91,9 @@ class Redis:
     def commands(self) -> dict[str, int]:
         """How often each command was called since its start (those within scripts too)."""
         lines = str(self.call("INFO", "commandstats")).splitlines()
-        stats = [line.removeprefix("cmdstat_").partition(":") for line in lines if line.startswith("cmdstat_")]
+        stats = [
+            line.removeprefix("cmdstat_").partition(":") for line in lines if line.startswith("cmdstat_")
+        ]
         return {name: int(rest.partition("calls=")[2].partition(",")[0]) for name, _, rest in stats}
 
     def info(self, section: str) -> dict[str, str]:

@@ -10,6 +10,8 @@ All of it runs in one thread; its methods may be called from any other.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -183,6 +185,8 @@ class _End(asyncio.Protocol):
 
     def abort(self) -> None:
         if self.transport is not None:
+            linger = struct.pack("ii", 1, 0)  # a reset, and no polite end
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.transport.abort()
 
 
