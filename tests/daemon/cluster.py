@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.daemon.children import Child, ChildFailed, free_port, twistd
-from tests.daemon.redis_server import Redis
+from tests.daemon.redis_faults import BreakableRedis
 from tests.daemon.server import Google, configuration
 from tests.daemon.wires import Network, Wire
 
@@ -134,7 +134,7 @@ class Cluster(Google):
         self.directory = directory
         self._toml = toml
         self._in_google = in_google
-        self.redis = Redis(directory / "redis", appendonly=appendonly) if redis else None
+        self.redis = BreakableRedis(directory / "redis", appendonly=appendonly) if redis else None
         self.network = Network()
         self._count = nodes
         self.nodes: list[Node] = []

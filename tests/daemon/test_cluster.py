@@ -13,15 +13,16 @@ import pytest
 
 from tests.daemon.cluster import Cluster
 from tests.daemon.page import Browser
-from tests.daemon.redis_server import Redis, found
+from tests.daemon.redis_faults import BreakableRedis
+from tests.daemon.redis_server import needs_redis
 from tests.daemon.wires import Network
 
-pytestmark = pytest.mark.skipif(not found(), reason="there is no redis-server here")
+pytestmark = needs_redis
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    with Redis(tmp_path / "redis") as redis:
+def redis(tmp_path: Path) -> Iterator[BreakableRedis]:
+    with BreakableRedis(tmp_path / "redis") as redis:
         yield redis
 
 
@@ -45,12 +46,14 @@ class _Talk:
         return said
 
 
-def test_redis_keeps_its_data_when_it_is_killed_or_stopped_and_starts_empty_when_told(redis: Redis) -> None:
+def test_redis_keeps_its_data_when_it_is_killed_or_stopped_and_starts_empty_when_told(
+    redis: BreakableRedis,
+) -> None:
     redis.call("SET", "a", "1")
     redis.kill()
     redis.start()
     assert redis.call("GET", "a") == "1"
-    redis.stop()
+    redis.terminate()
     redis.start()
     assert redis.call("GET", "a") == "1"
     redis.kill()
@@ -62,7 +65,7 @@ def test_redis_keeps_its_data_when_it_is_killed_or_stopped_and_starts_empty_when
     assert redis.call("GET", "a") is None
 
 
-def test_redis_pauses(redis: Redis) -> None:
+def test_redis_pauses(redis: BreakableRedis) -> None:
     with closing(_Talk(redis.port).socket) as talk:
         redis.pause(600)
         talk.settimeout(0.2)
@@ -72,14 +75,14 @@ def test_redis_pauses(redis: Redis) -> None:
     redis.kill()
 
 
-def test_commands_are_counted(redis: Redis) -> None:
+def test_commands_are_counted(redis: BreakableRedis) -> None:
     before = redis.commands()
     redis.call("SET", "a", "1")
     assert redis.commands()["set"] == before.get("set", 0) + 1
     assert redis.info("server")["redis_version"]
 
 
-def test_a_wire_is_cut_and_healed(redis: Redis, network: Network) -> None:
+def test_a_wire_is_cut_and_healed(redis: BreakableRedis, network: Network) -> None:
     wire = network.wire(redis.port)
     talk = _Talk(wire.port)
     assert talk.ping() == b"+PONG\r\n"
@@ -98,7 +101,7 @@ def test_a_wire_is_cut_and_healed(redis: Redis, network: Network) -> None:
     healed.socket.close()
 
 
-def test_a_frozen_wire_passes_nothing_and_loses_nothing(redis: Redis, network: Network) -> None:
+def test_a_frozen_wire_passes_nothing_and_loses_nothing(redis: BreakableRedis, network: Network) -> None:
     wire = network.wire(redis.port)
     talk = _Talk(wire.port)
     assert talk.ping() == b"+PONG\r\n"
@@ -118,7 +121,7 @@ def test_a_frozen_wire_passes_nothing_and_loses_nothing(redis: Redis, network: N
 def test_the_balancer_takes_turns_and_leads_nobody_to_one_that_refuses(
     tmp_path: Path, network: Network
 ) -> None:
-    with Redis(tmp_path / "one") as one, Redis(tmp_path / "two") as two:
+    with BreakableRedis(tmp_path / "one") as one, BreakableRedis(tmp_path / "two") as two:
         one.call("SET", "name", "one")
         two.call("SET", "name", "two")
         balancer = network.balancer({"one": one.port, "two": two.port})
