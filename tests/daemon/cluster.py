@@ -127,6 +127,7 @@ class Cluster(Google):
         seed: dict[str, Any] | None = None,
         toml: str = LIMITS,
         in_google: str = "",
+        in_backend: str = "",
         redis: bool = True,
         appendonly: bool = True,
     ) -> None:
@@ -134,6 +135,7 @@ class Cluster(Google):
         self.directory = directory
         self._toml = toml
         self._in_google = in_google
+        self._in_backend = in_backend
         self.redis = BreakableRedis(directory / "redis", appendonly=appendonly) if redis else None
         self.network = Network()
         self._count = nodes
@@ -168,6 +170,12 @@ class Cluster(Google):
         """Where pages go."""
         return f"http://127.0.0.1:{self.balancer.port}"
 
+    @property
+    def breakable(self) -> BreakableRedis:
+        """The redis-server, where there is one."""
+        assert self.redis is not None, "these daemons are embedded"
+        return self.redis
+
     def node(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
 
@@ -186,7 +194,7 @@ class Cluster(Google):
         toml = self._toml
         if self.redis is not None:
             node.to_redis = node.to_redis or self.network.wire(self.redis.port)
-            toml += f'\n[backend]\nurl = "redis://127.0.0.1:{node.to_redis.port}/0"\n'
+            toml += f'\n[backend]\nurl = "redis://127.0.0.1:{node.to_redis.port}/0"\n{self._in_backend}\n'
         (node.directory / "secret").write_text("a secret of the project")
         (node.directory / "docsession.toml").write_text(
             configuration(

@@ -213,6 +213,11 @@ class Wire:
         """All passes again, what was held back first."""
         self._set(cut=False, frozen=False)
 
+    @property
+    def broken(self) -> bool:
+        """Whether nothing passes."""
+        return self._is_cut or self._is_frozen
+
     def connections(self) -> int:
         """How many go through it now."""
         return self._network.do(lambda: sum(not pair.over for pair in self._own))
