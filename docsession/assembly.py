@@ -158,7 +158,8 @@ def assemble(
             address=f"{push.url}/api/drive/notifications",
             held_back=economy.channels_held_back,
         ),
-        store,
+        backend,
+        of_users,
         clock,
         rng,
         life=push.life,
@@ -172,6 +173,7 @@ def assemble(
         channels,
         store,
         channel_signer,
+        of_users,
         clock,
         on_hint=documents.hinted,
         on_message=metrics.channel_message,
@@ -180,13 +182,16 @@ def assemble(
     def make_user(user: User, grant: Grant, on_dead: Callable[[str], Awaitable[None]]) -> UserSession:
         return UserSession(
             user,
-            make_grant=lambda dead: LiveGrant(
+            make_grant=lambda dead, rights: LiveGrant(
                 user.id,
                 grant,
                 oauth=oauth,
                 store=store,
+                leases=backend.leases,
                 clock=clock,
                 on_dead=dead,
+                on_stored=lambda: of_users.say(user.id, "grant"),
+                on_rights=rights,
                 on_refresh=metrics.refreshed,
             ),
             on_dead=on_dead,

@@ -83,6 +83,7 @@ class Directory(Service):
         self._opened: TTLCache[str, bool] = TTLCache(_REMEMBERED, lifetimes.fresh_cookie, timer=clock.seconds)
         self._reviving: Flights[BrowserSession | None] = Flights(abandon=False)
         self._starting: Flights[UserSession | None] = Flights(abandon=False)
+        users.on("grant", lambda user_id, message: self._grant_elsewhere(user_id))
         users.on("opened", lambda user_id, message: self._opened_elsewhere(message))
 
     # -- numbers
@@ -316,6 +317,11 @@ class Directory(Service):
 
     def _ended(self, browser: BrowserSession) -> None:
         self._upkeep.touch(browser.id, browser.last_seen)
+
+    def _grant_elsewhere(self, user_id: str) -> None:
+        user = self._live.users.get(user_id)
+        if user is not None:
+            user.grant.stored_elsewhere()
 
     def _opened_elsewhere(self, message: Mapping[str, Any]) -> None:
         browser = self._live.browsers.get(message["session"])

@@ -29,7 +29,7 @@ ROWS = (
         " google.channel_person google.channels google.drive google.drive_check google.drive_path"
         " google.drive_request google.feed google.fields google.gate google.grant google.http"
         " google.line google.look google.notifications google.oauth google.pauses google.refusals"
-        " google.slowing google.table",
+        " google.slowing google.table google.channel_steps",
     ),
     (
         "store",
