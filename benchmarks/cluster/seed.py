@@ -1,4 +1,6 @@
-"""Fills a Redis with sessions, through the store: ``python -m benchmarks.cluster.seed URL COUNT ISSUER CLIENT``.
+"""Fills a Redis with sessions, through the store itself.
+
+    python -m benchmarks.cluster.seed URL COUNT ISSUER CLIENT
 
 The keys come from ``DOCSESSION_KEYS``, as a daemon's do.
 """
