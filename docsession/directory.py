@@ -22,6 +22,7 @@ from docsession.documents import Documents
 from docsession.errors import CloseCode, InvalidRequest, SessionUnknown, TooMany
 from docsession.google.oauth import OAuth
 from docsession.interfaces import Store
+from docsession.journal import connection_name, is_of_epoch
 from docsession.live import LiveSessions
 from docsession.model import Grant, Identity, SessionRecord, User
 from docsession.sessions import BrowserSession, UserSession
@@ -143,7 +144,7 @@ class Directory(Service):
 
     # -- the ladder
 
-    async def open(self, connection: Connection, *, name: str | None, new_name: str, visible: bool) -> str:
+    async def open(self, connection: Connection, *, name: str | None, new_id: str, visible: bool) -> str:
         """Join ``connection`` to its session; returns ``live``, ``stored`` or ``new``.
 
         Raises SessionUnknown, TooMany (the socket is closed after that), Unavailable.
@@ -164,9 +165,15 @@ class Directory(Service):
         if older is not None:
             _replace(older)
         self._opened[browser.id] = True
-        resumed = name is not None and how != "new"
+        # A journal that was lost knows nothing of an older name.
+        epoch = self._store.epoch
+        resumed = name is not None and how != "new" and is_of_epoch(name, epoch)
         connection.visible = visible
-        connection.opened(browser, name if name is not None and resumed else new_name, resumed=resumed)
+        connection.opened(
+            browser,
+            name if name is not None and resumed else connection_name(epoch, new_id),
+            resumed=resumed,
+        )
         self._live.join(browser, connection)
         if browser.user is not None and name is not None:
             self._users.say(browser.user.id, "opened", session=browser.id, connection=name)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import msgspec
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -18,7 +17,7 @@ from docsession.errors import DocsessionError, NotSignedIn, Unavailable
 from docsession.google.oauth import Granted, OAuth, OAuthRefused
 from docsession.interfaces import Leases, Store
 from docsession.model import Grant
-from docsession.tasks import Alarm, Flights, spawn
+from docsession.tasks import Flights, Whistle, spawn
 
 __all__ = ["LiveGrant"]
 
@@ -65,8 +64,7 @@ class LiveGrant:
         # Not abandoned: Google may have answered already, and the answer is for everybody.
         self._refreshing: Flights[None] = Flights(abandon=False)
         self._not_before = 0.0
-        # What fires when another node says that it has stored one, while that is waited for.
-        self._hint: Deferred[None] | None = None
+        self._hint: Whistle[str] = Whistle(clock)
 
     async def token(self, *, rejected: str | None = None) -> str:
         """An access token that is good now, and is not the one Google just ``rejected``.
@@ -99,9 +97,7 @@ class LiveGrant:
 
     def stored_elsewhere(self) -> None:
         """Another node says that there is a newer one in the store."""
-        if self._hint is not None:
-            self._wake()
-        elif "refresh" not in self._refreshing:
+        if not self._hint.blow("stored") and "refresh" not in self._refreshing:
             spawn(self._log, self._read_again())
 
     def _stale(self, rejected: str | None) -> bool:
@@ -131,22 +127,11 @@ class LiveGrant:
     async def _is_ours(self, rejected: str | None) -> bool:
         """Wait until the refresh is this node's to do; False where another has done it."""
         while not await self._take():
-            self._hint = Deferred()
-            timer = Alarm(self._clock, self._wake)
-            timer.by(self._clock.seconds() + LOOK)
-            try:
-                await self._hint
-            finally:
-                timer.off()
-                self._hint = None
+            await self._hint.wait("stored", LOOK)
             await self._read_again()
             if not self._stale(rejected):
                 return False
         return True
-
-    def _wake(self) -> None:
-        if self._hint is not None and not self._hint.called:
-            self._hint.callback(None)
 
     async def _take(self) -> bool:
         try:

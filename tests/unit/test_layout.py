@@ -35,16 +35,19 @@ ROWS = (
         "store",
         "backend backend.memory backend.sqlite backend.sqlite_channels backend.sqlite_database"
         " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema"
-        " backend.sqlite_sealing backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables"
-        " backend.sqlite_users backend.redis backend.redis_endpoint backend.redis_line"
-        " backend.redis_script backend.redis_welcome backend.redis_wire",
+        " backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables backend.sqlite_users"
+        " backend.redis backend.redis_endpoint backend.redis_line backend.redis_script"
+        " backend.redis_welcome backend.redis_wire backend.redis_channels backend.redis_documents"
+        " backend.redis_journal backend.redis_meta backend.redis_parts backend.redis_sessions"
+        " backend.redis_store backend.redis_users backend.sealing",
     ),
     (
         "hub",
         "attention belonging demand discussion document documents economy events hearsay hints"
-        " keeping learning listing listings looks neighbours spending telling troubles watching",
+        " keeping learning listing listings looks neighbours spending telling troubles watching"
+        " written sweeping",
     ),
-    ("sessions", "drive_calls sessions live signout upkeep directory signin"),
+    ("sessions", "drive_calls sessions live signout upkeep directory signin listings_here"),
     ("catalogue", "method methods openrpc"),
     ("web", "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming"),
     ("whole", "assembly daemon checkup tap"),
