@@ -232,7 +232,6 @@ def assemble(
     listings = ListingsHere(directory)
     documents.listen(listings.moved)
     listings.hear(of_users, backend.bus)
-    of_all.on("moved", lambda message: cache.drop_file(str(message["file"])))
 
     sign_in = SignIn(
         store,
