@@ -132,7 +132,7 @@ def assemble(
     )
 
     # -- sessions and documents
-    store.listen(economy.troubles.store)
+    store.listen(economy.troubles.store, lambda: directory.set_back())
     documents = Documents(
         store,
         clock,
@@ -206,6 +206,7 @@ def assemble(
             new_id=new_id,
         )
 
+    journal = Journal(store, clock, backend.bus, of_users)
     directory = Directory(
         store,
         oauth,
@@ -218,6 +219,8 @@ def assemble(
         left=channels.left,
         users=of_users,
         everybody=of_all,
+        leases=backend.leases,
+        journal=journal,
     )
 
     backend.bus.on_gap(directory.missed)
@@ -249,7 +252,6 @@ def assemble(
     )
 
     # -- what pages may call
-    journal = Journal(store, clock, backend.bus, of_users)
     catalogue = Catalogue(
         directory=directory,
         documents=documents,

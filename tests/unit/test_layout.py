@@ -43,7 +43,7 @@ ROWS = (
         "attention belonging demand discussion document documents economy hints keeping learning listing"
         " listings looks spending telling troubles watching",
     ),
-    ("sessions", "drive_calls sessions live signout upkeep directory signin"),
+    ("sessions", "drive_calls sessions live signout elsewhere upkeep directory signin"),
     ("catalogue", "method methods openrpc"),
     (
         "web",
