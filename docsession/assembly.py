@@ -134,7 +134,7 @@ def assemble(
     )
 
     # -- sessions and documents
-    store.listen(economy.troubles.store)
+    store.listen(economy.troubles.store, lambda: directory.set_back())
     documents = Documents(
         backend,
         clock,
@@ -211,6 +211,7 @@ def assemble(
             new_id=new_id,
         )
 
+    journal = Journal(store, clock, backend.bus, of_users)
     directory = Directory(
         store,
         oauth,
@@ -223,6 +224,8 @@ def assemble(
         left=channels.left,
         users=of_users,
         everybody=of_all,
+        leases=backend.leases,
+        journal=journal,
     )
 
     backend.bus.on_gap(directory.missed)
@@ -247,7 +250,6 @@ def assemble(
     )
 
     # -- what pages may call
-    journal = Journal(store, clock, backend.bus, of_users)
     catalogue = Catalogue(
         directory=directory,
         documents=documents,
