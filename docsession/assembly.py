@@ -182,13 +182,16 @@ def assemble(
     def make_user(user: User, grant: Grant, on_dead: Callable[[str], Awaitable[None]]) -> UserSession:
         return UserSession(
             user,
-            make_grant=lambda dead: LiveGrant(
+            make_grant=lambda dead, rights: LiveGrant(
                 user.id,
                 grant,
                 oauth=oauth,
                 store=store,
+                leases=backend.leases,
                 clock=clock,
                 on_dead=dead,
+                on_stored=lambda: of_users.say(user.id, "grant"),
+                on_rights=rights,
                 on_refresh=metrics.refreshed,
             ),
             on_dead=on_dead,
@@ -243,7 +246,7 @@ def assemble(
     )
 
     # -- what pages may call
-    journal = Journal(store, clock)
+    journal = Journal(store, clock, backend.bus, of_users)
     catalogue = Catalogue(
         directory=directory,
         documents=documents,

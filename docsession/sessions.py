@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from msgspec.structs import replace
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -67,7 +68,7 @@ class UserSession(MultiService):
         self,
         user: User,
         *,
-        make_grant: Callable[[Callable[[], Awaitable[None]]], LiveGrant],
+        make_grant: Callable[[Callable[[], Awaitable[None]], Callable[[Grant], None]], LiveGrant],
         on_dead: Callable[[str], Awaitable[None]],
         drive: Drive,
         looker: Looker,
@@ -87,7 +88,7 @@ class UserSession(MultiService):
         MultiService.__init__(self)
         self.user = user
         self.connections: list[Connection] = []
-        self.grant = make_grant(lambda: on_dead(user.id))
+        self.grant = make_grant(lambda: on_dead(user.id), self._has_other_rights)
         self._looker = looker
         self._cache = cache
         self._documents = documents
@@ -134,7 +135,15 @@ class UserSession(MultiService):
         """A sign-in brought a new grant, perhaps with other scopes."""
         self.user = user
         self.grant.replaced(grant)
-        self._cache.drop_user(user.id)
+        self._begin_anew()
+
+    def _has_other_rights(self, grant: Grant) -> None:
+        """The same, on another node."""
+        self.user = replace(self.user, scopes=grant.scopes)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._cache.drop_user(self.id)
         if self.connections:
             self._channels.want(self, anew=True)
 
