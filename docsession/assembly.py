@@ -106,6 +106,7 @@ def assemble(
         google,
         backend.shares,
         backend.leases,
+        of_all,
         listeners=lambda: directory.open_connections(),
         has_channel=lambda user_id: channels.is_live(user_id),
         on_wait=metrics.waited,
