@@ -135,7 +135,7 @@ def assemble(
     )
 
     # -- sessions and documents
-    store.listen(economy.troubles.store)
+    store.listen(economy.troubles.store, on_set_back=lambda: channels.set_back())
     documents = Documents(
         store,
         clock,

@@ -120,3 +120,13 @@ def test_a_listing_without_a_document_is_swept_for_a_hint(nodes: Nodes) -> None:
         names = {file["name"] for file in tab.events("listing.changed")[-1]["data"]["files"]}
         assert "Hinted at" in names
     assert nodes.calls()["drive.changes.list"] - before <= 2
+
+
+def test_a_store_that_lost_all_is_told_of_the_channel(nodes: Nodes) -> None:
+    tabs = everywhere(nodes)
+    nodes.set_back()
+    nodes.advance(10)
+    records = nodes.await_(nodes.store.load_channels(str(tabs[0].connection.user_id)))
+    assert [(record.state, record.heard) for record in records] == [("live", True)]
+    nodes.advance(300)
+    assert nodes.calls()["drive.changes.watch"] == 1
