@@ -137,7 +137,7 @@ def assemble(
     # -- sessions and documents
     store.listen(economy.troubles.store, on_set_back=lambda: channels.set_back())
     documents = Documents(
-        store,
+        backend,
         clock,
         rng,
         polling,
@@ -227,11 +227,12 @@ def assemble(
     )
 
     backend.bus.on_gap(directory.missed)
+    backend.bus.on_gap(documents.compare)
+    of_all.on("moved", documents.heard)
 
     listings = ListingsHere(directory)
     documents.listen(listings.moved)
     listings.hear(of_users, backend.bus)
-    of_all.on("moved", lambda message: cache.drop_file(str(message["file"])))
 
     sign_in = SignIn(
         store,

@@ -57,6 +57,14 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> tuple[Co
             _secret("server.keys_file", config.server.keys_file, "DOCSESSION_KEYS", base, environ).split()
         )
         or None,
+        redis_password=_secret(
+            "backend.password_file",
+            config.backend.password_file,
+            "DOCSESSION_REDIS_PASSWORD",
+            base,
+            environ,
+        )
+        or None,
     )
 
 

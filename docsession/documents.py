@@ -17,12 +17,15 @@ from docsession.config import Polling
 from docsession.demand import Allowance
 from docsession.document import Document, Tab, Told, Viewer, Watcher
 from docsession.errors import NotFound
-from docsession.google.look import FileView
-from docsession.interfaces import HubObserver, Store, Unobserved
+from docsession.events import watch_answer
+from docsession.hearsay import Hearsay
+from docsession.interfaces import Backend, HubObserver, Unobserved
 from docsession.keeping import Keeping
 from docsession.learning import Learning
+from docsession.neighbours import Neighbours
 from docsession.times import rfc3339
 from docsession.watching import Watching
+from docsession.written import Written
 
 __all__ = ["Documents"]
 
@@ -32,7 +35,7 @@ class Documents:
 
     def __init__(
         self,
-        store: Store,
+        backend: Backend,
         clock: IReactorTime,
         rng: random.Random,
         polling: Polling,
@@ -45,7 +48,8 @@ class Documents:
         self._clock = clock
         self._documents: dict[str, Document] = {}
         self._watching = Watching()
-        self._keeping = Keeping(store, clock, proofs_last=polling.proof)
+        self._keeping = Keeping(backend.store, clock, proofs_last=polling.proof)
+        self._neighbours = Neighbours(backend.bus, backend.leases)
         self._learning = Learning(
             clock,
             rng,
@@ -54,6 +58,7 @@ class Documents:
             find=self._documents.get,
             watching=self._watching,
             keeping=self._keeping,
+            neighbours=self._neighbours,
             let_go=self._let_go,
             on_moved=on_moved,
             elsewhere=elsewhere,
@@ -61,6 +66,21 @@ class Documents:
         )
         self._looks = self._learning.looks
         self._telling = self._learning.telling
+        self.written = Written(
+            clock,
+            find=self._documents.get,
+            learning=self._learning,
+            keeping=self._keeping,
+            neighbours=self._neighbours,
+        )
+        self._hearsay = Hearsay(
+            clock,
+            find=self._documents.get,
+            keeping=self._keeping,
+            learning=self._learning,
+            neighbours=self._neighbours,
+            on_deleted=self.written.gone,
+        )
         self.schedule = self._looks.schedule
 
     # -- what pages ask
@@ -81,7 +101,10 @@ class Documents:
         """
         with self._watching.beginning(tab, file_id):
             document = await self._proven(viewer, file_id, known=version)
-            document = self._documents.setdefault(document.id, document)
+            if document.id not in self._documents:
+                self._documents[document.id] = document
+                self._neighbours.join(document.id)
+            document = self._documents[document.id]
             document.held += 1
             try:
                 if comments:
@@ -89,7 +112,7 @@ class Documents:
                 if document.gone:
                     raise NotFound
                 self._join(tab, viewer, document, comments=comments)
-                return document.watch_answer(version, mark, comments=comments)
+                return watch_answer(document, version, mark, comments=comments)
             finally:
                 document.held -= 1
                 self._let_go(document)
@@ -103,6 +126,7 @@ class Documents:
         document.stirred_at = self._clock.seconds()
         self._looks.plan(document, spread=True)
         if comments:
+            self._neighbours.join_comments(document.id)
             self._looks.plan_comments(document)
 
     def unwatch(self, tab: Tab, file_id: str) -> None:
@@ -163,75 +187,17 @@ class Documents:
     def __len__(self) -> int:
         return len(self._documents)
 
-    # -- what is learnt through a user's own requests
+    def heard(self, message: Mapping[str, Any]) -> None:
+        """Another node says that a file moved."""
+        self._hearsay.moved(message)
 
-    def learn(self, viewer: Viewer, view: FileView, *, teller: Tab | None = None) -> None:
-        """A write's answer: everybody else who watches hears of it; the writer counts as told."""
-        self._learning.moved(view.file_id)
-        document = self._documents.get(view.file_id)
-        if document is None:
-            self._keeping.forget(view.file_id)
-        else:
-            self._learning.take(document, viewer, view, via="peer", teller=teller)
+    def compare(self) -> None:
+        """Messages of other nodes may have been missed."""
+        self._hearsay.compare(list(self._documents.values()))
 
-    def learn_comment(
-        self, viewer: Viewer, file_id: str, comment: Mapping[str, Any], *, teller: Tab | None
-    ) -> None:
-        """A comment was written through here (``deleted`` when it was deleted)."""
-        document = self._documents.get(file_id)
-        self._learning.moved(file_id)
-        if document is None or not document.discussion.loaded:
-            return
-        changed = document.discussion.learn_one(comment, self._clock.seconds())
-        document.comments_changed(changed, but=document.told(viewer.id, teller))
-        self._telling.comments(document, "peer")
-
-    def learn_reply(
-        self, viewer: Viewer, file_id: str, comment_id: str, reply: Mapping[str, Any], *, teller: Tab | None
-    ) -> None:
-        """A reply was written through here."""
-        document = self._documents.get(file_id)
-        comment = None if document is None else document.discussion.with_reply(comment_id, reply)
-        if comment is not None:
-            self.learn_comment(viewer, file_id, comment, teller=teller)
-        else:
-            self.comments_touched(file_id)
-
-    def comments_touched(self, file_id: str) -> None:
-        """Something happened to its comments; Google knows what."""
-        self._learning.moved(file_id)
-        document = self._documents.get(file_id)
-        if document is not None:
-            self._learning.comments_moved(document)
-
-    def touched(self, file_id: str) -> None:
-        """Something happened to it; Google knows what. Looked at as soon as may be."""
-        self._learning.moved(file_id)
-        document = self._documents.get(file_id)
-        if document is not None:
-            self._looks.file_due(document)
-
-    def deleted(self, file_id: str) -> None:
-        """It was deleted for good through here: its watches end."""
-        self._learning.moved(file_id)
-        document = self._documents.get(file_id)
-        if document is not None:
-            document.gone = True
-            for user_id in list(document.watchers):
-                self._learning.lose(document, user_id, "deleted")
-        self._keeping.forget(file_id)
-
-    def access_changed(self, file_id: str) -> None:
-        """Its permissions were written through here: everybody must look anew first."""
-        self._learning.moved(file_id)
-        document = self._documents.get(file_id)
-        if document is None:
-            self._keeping.forget(file_id)
-            return
-        document.doubt(self._clock.seconds())
-        for user_id in document.watchers:
-            self._looks.viewer_due(document, user_id)
-        self._keeping.save(document)
+    def write_again(self) -> None:
+        """The store has lost what it had: what is known here is written again."""
+        self._hearsay.write_again(list(self._documents.values()))
 
     def listen(self, listener: Callable[[str, Document], None]) -> None:
         """Be called with (via, document) whenever a document's shared state changed."""
@@ -266,6 +232,10 @@ class Documents:
         return self._documents.get(file_id) or await self._keeping.load(file_id)
 
     async def _comments_proven(self, viewer: Viewer, document: Document) -> None:
+        if not document.discussion.loaded:
+            stored = await self._keeping.comments(document.id)
+            if stored is not None and not document.discussion.loaded:
+                document.discussion.adopt(stored)
         if document.comments_known and self._telling.is_fresh(document.seen_by(viewer.id)[1]):
             return
         self._learning.looked_at_comments(document, viewer, await self._looks.ask_comments(viewer, document))
@@ -277,6 +247,7 @@ class Documents:
         if document.watchers or document.held or self._documents.get(document.id) is not document:
             return
         del self._documents[document.id]
+        self._neighbours.leave(document.id)
         self._looks.drop(document)
         if not document.gone:
             self._keeping.save(document)

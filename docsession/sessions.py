@@ -178,7 +178,7 @@ class UserSession(MultiService):
     def _fed(self, file_id: str) -> None:
         """The user's change log says something happened to this file."""
         self._cache.drop_listings(self.id)
-        self._documents.touched(file_id)
+        self._documents.written.touched(file_id)
 
     def startService(self) -> None:
         MultiService.startService(self)

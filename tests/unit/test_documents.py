@@ -194,7 +194,7 @@ class OwnEyes(StackTestCase):
             {"role": "commenter"},
         )
         ann.call("drive.permissions.list", fileId=self.talk)
-        self.stack.assembly.documents.access_changed(self.talk)
+        self.stack.assembly.documents.written.access_changed(self.talk)
         self.stack.advance(2)
         self.assertEqual(len(cat.events("document.touched")), 1)
         self.assertEqual(cat.events("document.touched")[0].keys(), {"fileId", "version"})
@@ -453,7 +453,7 @@ class Restarting(StackTestCase):
     def test_without_the_store_watching_goes_on(self) -> None:
         ann = self.stack.signed_in_tab(ANN)
 
-        async def away(*_: object) -> DocumentRecord | None:
+        async def away(*_: object, **__: object) -> DocumentRecord | None:
             raise Unavailable
 
         for name in ("load_document", "save_document", "delete_document"):

@@ -21,34 +21,37 @@ PACKAGE = ROOT / "docsession"
 ROWS = (
     ("words", "docsession errors model times static"),
     ("tools", "interfaces keys origins rpc schedule steady tasks telemetry user_channel"),
-    ("settings", "config config_file"),
+    ("settings", "config config_file redis_url"),
     ("calls", "connection journal"),
     (
         "Google",
         "google google.budget google.cache google.channel google.channel_calls google.channel_pace"
-        " google.channel_person google.channel_steps google.channels google.drive google.drive_check"
-        " google.drive_path google.drive_request google.feed google.fields google.gate google.grant"
-        " google.http google.line google.look google.notifications google.oauth google.pauses google.refusals"
-        " google.slowing google.table",
+        " google.channel_person google.channels google.drive google.drive_check google.drive_path"
+        " google.drive_request google.feed google.fields google.gate google.grant google.http"
+        " google.line google.look google.notifications google.oauth google.pauses google.refusals"
+        " google.slowing google.table google.channel_steps",
     ),
     (
         "store",
-        "backend backend.memory backend.sqlite backend.sqlite_channels backend.sqlite_database"
-        " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema"
-        " backend.sqlite_sealing backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables"
-        " backend.sqlite_users",
+        "backend backend.embedded backend.memory backend.sqlite backend.sqlite_channels"
+        " backend.sqlite_database backend.sqlite_documents backend.sqlite_journal"
+        " backend.sqlite_runner backend.sqlite_schema backend.sqlite_sessions backend.sqlite_spent"
+        " backend.sqlite_tables backend.sqlite_users backend.redis backend.redis_endpoint"
+        " backend.redis_line backend.redis_script backend.redis_welcome backend.redis_wire"
+        " backend.redis_channels backend.redis_documents backend.redis_journal backend.redis_meta"
+        " backend.redis_parts backend.redis_sessions backend.redis_store backend.redis_users"
+        " backend.sealing backend.redis_backend backend.redis_bus backend.redis_leases"
+        " backend.redis_presence backend.redis_share backend.redis_shares backend.redis_spread",
     ),
     (
         "hub",
-        "attention belonging demand discussion document documents economy hints keeping learning listing"
-        " listings looks spending sweeping telling troubles watching",
+        "attention belonging demand discussion document documents economy events hearsay hints"
+        " keeping learning listing listings looks neighbours spending telling troubles watching"
+        " written sweeping",
     ),
-    ("sessions", "drive_calls sessions live listings_here signout upkeep directory signin"),
+    ("sessions", "drive_calls sessions live signout upkeep directory signin listings_here"),
     ("catalogue", "method methods openrpc"),
-    (
-        "web",
-        "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming",
-    ),
+    ("web", "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming"),
     ("whole", "assembly daemon checkup tap"),
 )
 ROW = {name: number for number, (_, names) in enumerate(ROWS) for name in names.split()}
@@ -157,7 +160,7 @@ class Imports(SynchronousTestCase):
         """txredisapi takes the global reactor when it is imported."""
         for name, _, tree in self.modules:
             if any(other.split(".")[0] == "txredisapi" for other in imported(tree)):
-                self.assertEqual(name, "backend.redis")
+                self.assertEqual(name, "backend.redis_wire")
 
     def test_reactor_is_given(self) -> None:
         """Only the two command lines reach for it."""
