@@ -106,6 +106,7 @@ def assemble(
         google,
         backend.shares,
         backend.leases,
+        of_all,
         listeners=lambda: directory.open_connections(),
         has_channel=lambda user_id: channels.is_live(user_id),
         on_wait=metrics.waited,
@@ -134,7 +135,13 @@ def assemble(
     )
 
     # -- sessions and documents
-    store.listen(economy.troubles.store, lambda: directory.set_back())
+    def written_again() -> None:
+        """The store has lost what it had. Sessions first, and what is retired before those."""
+        directory.set_back()
+        channels.set_back()
+        documents.write_again()
+
+    store.listen(economy.troubles.store, written_again)
     documents = Documents(
         backend,
         clock,
