@@ -35,7 +35,8 @@ ROWS = (
         "store",
         "backend backend.memory backend.sqlite backend.sqlite_channels backend.sqlite_database"
         " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema backend.sqlite_sealing"
-        " backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables backend.sqlite_users",
+        " backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables backend.sqlite_users"
+        " backend.rows backend.sqlite_rows",
     ),
     (
         "hub",
@@ -48,7 +49,7 @@ ROWS = (
         "web",
         "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming",
     ),
-    ("whole", "assembly daemon checkup tap"),
+    ("whole", "assembly daemon checkup tap migration migrate"),
 )
 ROW = {name: number for number, (_, names) in enumerate(ROWS) for name in names.split()}
 
@@ -159,10 +160,10 @@ class Imports(SynchronousTestCase):
                 self.assertEqual(name, "backend.redis")
 
     def test_reactor_is_given(self) -> None:
-        """Only the two command lines reach for it."""
+        """Only the command lines reach for it."""
         for name, _, tree in self.modules:
             if any(other == "twisted.internet.reactor" for other in imported(tree)):
-                self.assertIn(name, ("tap", "sandbox.tap"))
+                self.assertIn(name, ("tap", "sandbox.tap", "migrate"))
 
     def test_plugin(self) -> None:
         """It is read for any ``twistd --help``, so it imports nothing of ours."""
