@@ -12,6 +12,7 @@ import msgspec
 from docsession.origins import origin_of
 
 __all__ = [
+    "Backend",
     "Config",
     "Google",
     "GoogleEndpoints",
@@ -178,6 +179,21 @@ class Push(Section, frozen=True):
     openings_per_second: Seconds = 2
 
 
+class Backend(Section, frozen=True):
+    """The Redis that several daemons share. Without ``url`` a daemon is alone, and has its own file.
+
+    ``lease`` is how long the work of a node that died waits for another; what Redis does not answer
+    within ``answer_within`` counts as its being away.
+    """
+
+    url: str | None = None
+    password_file: str | None = None
+    prefix: str = "docsession:"
+    certificate_authorities: str | None = None
+    lease: Annotated[float, msgspec.Meta(ge=3, le=600)] = 10
+    answer_within: Annotated[float, msgspec.Meta(ge=0.1, le=60)] = 2
+
+
 class Config(Section, frozen=True):
     """Everything. ``secret`` and ``keys`` come from files or the environment only."""
 
@@ -187,6 +203,7 @@ class Config(Section, frozen=True):
     limits: Limits = Limits()
     polling: Polling = Polling()
     push: Push = Push()
+    backend: Backend = Backend()
 
 
 class Secrets(msgspec.Struct, frozen=True):
@@ -194,6 +211,7 @@ class Secrets(msgspec.Struct, frozen=True):
 
     client_secret: str
     keys: tuple[str, ...] | None
+    redis_password: str | None = None
 
     def __repr__(self) -> str:
         return "<Secrets>"

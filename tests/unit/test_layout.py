@@ -21,7 +21,7 @@ PACKAGE = ROOT / "docsession"
 ROWS = (
     ("words", "docsession errors model times static"),
     ("tools", "interfaces keys origins rpc schedule steady tasks telemetry"),
-    ("settings", "config config_file"),
+    ("settings", "config config_file redis_url"),
     ("calls", "connection journal"),
     (
         "Google",
@@ -36,6 +36,8 @@ ROWS = (
         "backend backend.memory backend.sqlite backend.sqlite_channels backend.sqlite_database"
         " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema backend.sqlite_sealing"
         " backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables backend.sqlite_users"
+        " backend.redis backend.redis_endpoint backend.redis_line backend.redis_script backend.redis_welcome"
+        " backend.redis_wire"
         " backend.rows backend.sqlite_rows",
     ),
     (
@@ -157,7 +159,7 @@ class Imports(SynchronousTestCase):
         """txredisapi takes the global reactor when it is imported."""
         for name, _, tree in self.modules:
             if any(other.split(".")[0] == "txredisapi" for other in imported(tree)):
-                self.assertEqual(name, "backend.redis")
+                self.assertEqual(name, "backend.redis_wire")
 
     def test_reactor_is_given(self) -> None:
         """Only the command lines reach for it."""
