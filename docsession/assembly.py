@@ -39,6 +39,7 @@ from docsession.sessions import UserSession
 from docsession.signin import SignIn
 from docsession.spending import Spending
 from docsession.telemetry import Metrics
+from docsession.user_channel import AllChannel, UserChannel
 from docsession.web.answers import Proxies
 from docsession.web.content import Content
 from docsession.web.cookies import SessionCookie
@@ -88,6 +89,7 @@ def assemble(
     """Everything but listeners, the store's opening, and the order of starting and stopping."""
     google, limits, polling, push = config.google, config.limits, config.polling, config.push
     store = backend.store
+    of_users, of_all = UserChannel(backend.bus), AllChannel(backend.bus)
     metrics = Metrics()
 
     # -- Google
@@ -102,6 +104,8 @@ def assemble(
         clock,
         rng,
         google,
+        backend.shares,
+        backend.leases,
         listeners=lambda: directory.open_connections(),
         has_channel=lambda user_id: channels.is_live(user_id),
         on_wait=metrics.waited,
@@ -132,7 +136,7 @@ def assemble(
     # -- sessions and documents
     store.listen(economy.troubles.store)
     documents = Documents(
-        store,
+        backend,
         clock,
         rng,
         polling,
@@ -191,6 +195,7 @@ def assemble(
             cache=cache,
             documents=documents,
             channels=channels,
+            heard=of_users,
             clock=clock,
             rng=rng,
             polling=polling,
@@ -210,7 +215,13 @@ def assemble(
         make_user=make_user,
         keep_grant=google.keep_grant_after_sign_out,
         left=channels.left,
+        users=of_users,
+        everybody=of_all,
     )
+
+    backend.bus.on_gap(directory.missed)
+    backend.bus.on_gap(documents.compare)
+    of_all.on("moved", lambda message: cache.drop_file(str(message["file"])))
 
     def touch_listings(via: str, document: Document) -> None:
         for user in directory.live_users():
@@ -318,7 +329,7 @@ def assemble(
     metrics.watch("writes_running", "Writes under way.", lambda: len(journal))
     return Assembly(
         economy=economy,
-        spending=Spending(store, economy.budget, clock),
+        spending=Spending(store, economy.budget, clock, node=backend.bus.node),
         oauth=oauth,
         channels=channels,
         directory=directory,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -10,9 +11,12 @@ from docsession.config import Polling
 from docsession.demand import Allowance
 from docsession.document import Document
 from docsession.google.table import COSTS
+from docsession.neighbours import COMMENTS, FILE
 
 __all__ = ["Intervals"]
 
+# Where it is another node's turn, it is left so much longer time than this one would take.
+PATIENCE = 1.5
 # Quiet for so long, a document begins to be looked at less often; at most by this factor.
 QUIET = 600.0
 QUIET_MOST = 4.0
@@ -27,6 +31,8 @@ class Intervals:
         rng: random.Random,
         polling: Polling,
         allowance: Allowance,
+        *,
+        mine: Callable[[str, str], bool] = lambda what, file_id: True,
     ) -> None:
         self._clock = clock
         self._rng = rng
@@ -34,6 +40,7 @@ class Intervals:
         self._demand = allowance.demand
         self._cost = allowance.cost
         self._has_channel = allowance.has_channel
+        self._mine = mine
 
     def visible(self, document: Document) -> bool:
         """Whether anybody has it before their eyes."""
@@ -44,21 +51,28 @@ class Intervals:
         return bool(document.watchers) and all(map(self._has_channel, document.watchers))
 
     def of(self, document: Document) -> float:
-        """From one look to the next; the document's demand is that from now on."""
+        """From one look to the next; the document's demand is that from now on. Where another node
+        looks: after how long it should have."""
         interval = self._unstretched(document)
-        self._demand.plan(document.id, self._cost(COSTS["read"]), interval)
-        return self._spread(interval)
+        if self._mine(FILE, document.id):
+            self._demand.plan(document.id, self._cost(COSTS["read"]), interval)
+            return self._spread(interval)
+        self._demand.drop(document.id)
+        return self._spread(interval) * PATIENCE
 
     def of_comments(self, document: Document) -> float:
         """From one look at its comments to the next, where nothing else calls for one."""
         interval = self._polling.comments
-        self._demand.plan((document.id, "comments"), self._cost(COSTS["list"]), interval)
-        return self._spread(interval)
+        if self._mine(COMMENTS, document.id):
+            self._demand.plan((document.id, COMMENTS), self._cost(COSTS["list"]), interval)
+            return self._spread(interval)
+        self._demand.drop((document.id, COMMENTS))
+        return self._spread(interval) * PATIENCE
 
     def drop(self, document: Document) -> None:
         """Nobody watches it any more."""
         self._demand.drop(document.id)
-        self._demand.drop((document.id, "comments"))
+        self._demand.drop((document.id, COMMENTS))
 
     def _unstretched(self, document: Document) -> float:
         polling, visible = self._polling, self.visible(document)

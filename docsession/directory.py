@@ -6,12 +6,14 @@ The ways out are in :mod:`docsession.signout`, what happens by the clock in
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from cachetools import TTLCache
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from docsession.config import Limits
 from docsession.config import Sessions as Lifetimes
@@ -24,8 +26,9 @@ from docsession.live import LiveSessions
 from docsession.model import Grant, Identity, SessionRecord, User
 from docsession.sessions import BrowserSession, UserSession
 from docsession.signout import SignOut
-from docsession.tasks import Flights
+from docsession.tasks import Flights, spawn
 from docsession.upkeep import TOUCH, Upkeep
+from docsession.user_channel import AllChannel, UserChannel
 
 __all__ = ["Directory"]
 
@@ -40,6 +43,8 @@ MakeUser = Callable[[User, Grant, Callable[[str], Awaitable[None]]], UserSession
 class Directory(Service):
     """The live sessions of this server, and the stored ones brought back when they are needed."""
 
+    _log = Logger()
+
     def __init__(
         self,
         store: Store,
@@ -52,6 +57,8 @@ class Directory(Service):
         make_user: MakeUser,
         keep_grant: float,
         left: Callable[[str], Awaitable[None]],
+        users: UserChannel,
+        everybody: AllChannel,
     ) -> None:
         self._store = store
         self._documents = documents
@@ -60,11 +67,23 @@ class Directory(Service):
         self._limits = limits
         self._make_user = make_user
         self._live = LiveSessions(clock, lifetimes.linger, on_ended=self._ended)
-        self._sign_out = SignOut(store, oauth, self._live, clock, absolute=lifetimes.absolute, left=left)
+        self._users = users
+        self._everybody = everybody
+        self._sign_out = SignOut(
+            store,
+            oauth,
+            self._live,
+            clock,
+            absolute=lifetimes.absolute,
+            left=left,
+            users=users,
+            everybody=everybody,
+        )
         self._upkeep = Upkeep(store, self._live, self._sign_out, clock, lifetimes, keep_grant=keep_grant)
         self._opened: TTLCache[str, bool] = TTLCache(_REMEMBERED, lifetimes.fresh_cookie, timer=clock.seconds)
         self._reviving: Flights[BrowserSession | None] = Flights(abandon=False)
         self._starting: Flights[UserSession | None] = Flights(abandon=False)
+        users.on("opened", lambda user_id, message: self._opened_elsewhere(message))
 
     # -- numbers
 
@@ -142,12 +161,14 @@ class Directory(Service):
             )
             raise
         if older is not None:
-            older.close(CloseCode.REPLACED, "this tab has a newer socket")
+            _replace(older)
         self._opened[browser.id] = True
         resumed = name is not None and how != "new"
         connection.visible = visible
         connection.opened(browser, name if name is not None and resumed else new_name, resumed=resumed)
         self._live.join(browser, connection)
+        if browser.user is not None and name is not None:
+            self._users.say(browser.user.id, "opened", session=browser.id, connection=name)
         return how
 
     def lost(self, connection: Connection) -> None:
@@ -188,6 +209,10 @@ class Directory(Service):
         """
         await self._sign_out.sign_out(browser, everywhere=everywhere, disconnect=disconnect, asking=asking)
 
+    def missed(self) -> None:
+        """What other nodes said may have been missed: who is live here is compared with the store."""
+        spawn(self._log, self._sign_out.catch_up())
+
     def drain(self, seconds: Callable[[], float]) -> None:
         """Tell every tab when to come back; each gets a delay of its own."""
         for connection in self._live.connections():
@@ -198,6 +223,7 @@ class Directory(Service):
 
     def startService(self) -> None:
         Service.startService(self)
+        self._everybody.open()
         self._live.startService()  # type: ignore[no-untyped-call]
         self._upkeep.startService()
 
@@ -206,6 +232,7 @@ class Directory(Service):
         Service.stopService(self)
         await self._upkeep.stop()
         self._live.stop_lingering()
+        self._everybody.close()
         await self._live.stopService()  # type: ignore[no-untyped-call]
 
     def stopService(self) -> Deferred[None]:
@@ -256,12 +283,14 @@ class Directory(Service):
         user = None
         if record.user_id is not None:
             user_id = record.user_id
-            user = self._live.users.get(user_id) or await self._starting.join(
-                user_id, lambda: self._start_user(user_id)
-            )
+            user = self._live.users.get(user_id)
+            if user is None:
+                user = await self._starting.join(user_id, lambda: self._start_user(user_id))
+                if await self._store.is_retired(record.id):
+                    return None  # on another node, before anybody here heard what concerns this user
             if user is None:
                 # Without a live grant it can do nothing, and would stand in the way of a new one.
-                await self._sign_out.retire(record.id)
+                await self._sign_out.retire(record)
                 return None
         return BrowserSession(identity, user=user, stored=True, last_seen=record.last_seen)
 
@@ -287,3 +316,13 @@ class Directory(Service):
 
     def _ended(self, browser: BrowserSession) -> None:
         self._upkeep.touch(browser.id, browser.last_seen)
+
+    def _opened_elsewhere(self, message: Mapping[str, Any]) -> None:
+        browser = self._live.browsers.get(message["session"])
+        older = None if browser is None else browser.named(message["connection"])
+        if older is not None:
+            _replace(older)
+
+
+def _replace(older: Connection) -> None:
+    older.close(CloseCode.REPLACED, "this tab has a newer socket")

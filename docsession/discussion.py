@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from docsession.model import CommentsRecord
 
 __all__ = ["Discussion", "overlap"]
 
@@ -55,6 +58,26 @@ class Discussion:
         """Take in a comment that was just written through here; returns as :meth:`learn`."""
         comment_id = str(comment.get("id", ""))
         return [comment_id] if self._put(comment_id, comment, now) else []
+
+    def record(self, comment_ids: Iterable[str] | None = None) -> CommentsRecord:
+        """For the store: these, or all."""
+        ids = self._comments if comment_ids is None else comment_ids
+        return CommentsRecord({each: self._comments[each] for each in ids}, self.mark, self.looked_at)
+
+    def adopt(self, record: CommentsRecord) -> list[str]:
+        """Take in all that is stored; returns as :meth:`learn`."""
+        changed = self.learn(record.comments.values(), record.looked_at, whole=False)
+        self.mark = later(self.mark, record.mark)
+        self.loaded = True
+        return changed
+
+    @property
+    def digest(self) -> str:
+        """Names what is known; the same on every node that knows it."""
+        known = hashlib.blake2b(self.mark.encode(), digest_size=8)
+        for comment_id, comment in sorted(self._comments.items()):
+            known.update(f"{comment_id} {comment.get('modifiedTime')} {comment.get('deleted')}\n".encode())
+        return known.hexdigest()
 
     def _put(self, comment_id: str, comment: Mapping[str, Any], as_of: float) -> bool:
         """Whether this is news."""

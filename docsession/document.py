@@ -11,11 +11,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from docsession import rpc
 from docsession.discussion import Discussion
 from docsession.google.look import Comments, FileView
-from docsession.model import DocumentRecord
-from docsession.times import rfc3339
+from docsession.model import DocumentRecord, state_mark
 
 __all__ = ["Document", "Learnt", "Tab", "Told", "Viewer", "Watcher"]
 
@@ -123,6 +121,8 @@ class Document:
         self.gone = False
         self.seen_at = 0.0
         self.saved_at = 0.0
+        # The mark of the state that the store has, as far as is known here.
+        self.stored: str | None = None
 
     # -- to and from the store
 
@@ -135,14 +135,30 @@ class Document:
         document.version = record.version
         document.google_version = record.google_version
         document.as_of = document.newest_at = min(record.as_of, now)
-        document.proofs = {user: proof for user, proof in record.proofs.items() if max(proof) <= now}
+        if record.doubted:
+            document.doubt(min(record.doubted, now))
+        document.proofs = {
+            user: proof for user, proof in record.proofs.items() if record.doubted <= max(proof) <= now
+        }
+        document.stored = record.mark
         return document
 
     def record(self) -> DocumentRecord:
         """For the store."""
         return DocumentRecord(
-            self.id, self.version, self.google_version, dict(self.file), self.as_of, dict(self.proofs)
+            self.id,
+            self.version,
+            self.google_version,
+            dict(self.file),
+            self.as_of,
+            dict(self.proofs),
+            self.doubted.get(None, 0.0),
         )
+
+    @property
+    def mark(self) -> str:
+        """Names the state; the same on every node that knows it."""
+        return state_mark(self.google_version, self.version, self.file)
 
     def tidy(self, before: float) -> None:
         """Forget proofs and doubts from so long ago that they say nothing any more."""
@@ -188,6 +204,37 @@ class Document:
             told.names |= names
         changes = max(1, view.google_version - before) if moved and not first else 0
         return Learnt(taken=True, moved=moved, changes=changes, believed=believed, names=frozenset(names))
+
+    def adopt(self, record: DocumentRecord, *, now: float) -> Learnt:
+        """Take in what another node saw and stored. Not ``taken``: what is known here is newer."""
+        if record.doubted > self.doubted.get(None, 0.0):
+            self.doubt(min(record.doubted, now))
+        for user_id, (file, comments) in record.proofs.items():
+            self.prove(user_id, file=min(file, now), comments=min(comments, now))
+        unsaved = self.mark != self.stored
+        self.stored = record.mark
+        self.as_of = max(self.as_of, min(record.as_of, now))
+        moved = record.google_version != self.google_version
+        if unsaved and self.google_version > record.google_version:
+            return Learnt(taken=False)
+        before, self.google_version = self.google_version, record.google_version
+        known, self.file = self.file, dict(record.file)
+        differing = {name for name in {*known, *self.file} if known.get(name) != self.file.get(name)}
+        names = frozenset(differing - {"version"}) if moved else frozenset()
+        if not names:
+            # The same state under two names: nobody needs to hear of that.
+            for told in self.all_told():
+                told.version = record.version if told.version == self.version else told.version
+        self.version = record.version
+        if moved:
+            self.newest_at = self.moved_at = self.stirred_at = self.bumped_at = now
+        if names:
+            self.seen_at = now
+            self.unsettled = True
+            for told in self.all_told():
+                told.names |= names
+        changes = max(1, record.google_version - before) if moved else 0
+        return Learnt(taken=True, moved=moved, changes=changes, names=names)
 
     def learn_own(self, user_id: str, view: FileView) -> bool:
         """Whether what only this user sees differs from what their last look saw."""
@@ -270,42 +317,3 @@ class Document:
         if version is None or not (version.isdecimal() and self.version.isdecimal()):
             return False
         return int(version) > int(self.version)
-
-    def watch_answer(self, version: str | None, mark: str | None, *, comments: bool) -> dict[str, Any]:
-        """The answer to a watch by a page that has this ``version`` and ``mark``."""
-        answer: dict[str, Any] = {
-            "fileId": self.id,
-            "version": self.version,
-            "changed": self.version != version,
-            "file": self.file,
-            "as_of": rfc3339(self.as_of),
-        }
-        if comments:
-            said = self.discussion.whole() if mark is None else self.discussion.since(mark)
-            answer |= {"comments": said, "commentsMark": self.discussion.mark}
-        return answer
-
-    def changed_event(self, names: frozenset[str], via: str) -> bytes:
-        return rpc.notification(
-            "document.changed",
-            {
-                "fileId": self.id,
-                "version": self.version,
-                "file": self.file,
-                "changed": sorted(names),
-                "via": via,
-                "seen_at": rfc3339(self.seen_at),
-            },
-        )
-
-    def comment_event(self, comment_id: str, via: str, now: float) -> bytes:
-        return rpc.notification(
-            "document.comment",
-            {
-                "fileId": self.id,
-                "comment": self.discussion.get(comment_id),
-                "commentsMark": self.discussion.mark_after(comment_id),
-                "via": via,
-                "seen_at": rfc3339(now),
-            },
-        )

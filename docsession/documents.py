@@ -16,11 +16,14 @@ from twisted.internet.interfaces import IReactorTime
 from docsession.config import Polling
 from docsession.demand import Allowance
 from docsession.document import Document, Tab, Told, Viewer, Watcher
-from docsession.errors import NotFound
+from docsession.errors import NotFound, Unavailable
+from docsession.events import watch_answer
 from docsession.google.look import FileView
-from docsession.interfaces import HubObserver, Store, Unobserved
+from docsession.hearsay import Hearsay
+from docsession.interfaces import Backend, HubObserver, Unobserved
 from docsession.keeping import Keeping
 from docsession.learning import Learning
+from docsession.neighbours import COMMENTS, FILE, Neighbours
 from docsession.times import rfc3339
 from docsession.watching import Watching
 
@@ -32,7 +35,7 @@ class Documents:
 
     def __init__(
         self,
-        store: Store,
+        backend: Backend,
         clock: IReactorTime,
         rng: random.Random,
         polling: Polling,
@@ -45,7 +48,8 @@ class Documents:
         self._clock = clock
         self._documents: dict[str, Document] = {}
         self._watching = Watching()
-        self._keeping = Keeping(store, clock, proofs_last=polling.proof)
+        self._keeping = Keeping(backend.store, clock, proofs_last=polling.proof)
+        self._neighbours = Neighbours(backend.bus, backend.leases)
         self._learning = Learning(
             clock,
             rng,
@@ -54,6 +58,7 @@ class Documents:
             find=self._documents.get,
             watching=self._watching,
             keeping=self._keeping,
+            neighbours=self._neighbours,
             let_go=self._let_go,
             on_moved=on_moved,
             elsewhere=elsewhere,
@@ -61,6 +66,14 @@ class Documents:
         )
         self._looks = self._learning.looks
         self._telling = self._learning.telling
+        self._hearsay = Hearsay(
+            clock,
+            find=self._documents.get,
+            keeping=self._keeping,
+            learning=self._learning,
+            neighbours=self._neighbours,
+            on_deleted=self._deleted,
+        )
         self.schedule = self._looks.schedule
 
     # -- what pages ask
@@ -81,7 +94,10 @@ class Documents:
         """
         with self._watching.beginning(tab, file_id):
             document = await self._proven(viewer, file_id, known=version)
-            document = self._documents.setdefault(document.id, document)
+            if document.id not in self._documents:
+                self._documents[document.id] = document
+                self._neighbours.join(document.id)
+            document = self._documents[document.id]
             document.held += 1
             try:
                 if comments:
@@ -89,7 +105,7 @@ class Documents:
                 if document.gone:
                     raise NotFound
                 self._join(tab, viewer, document, comments=comments)
-                return document.watch_answer(version, mark, comments=comments)
+                return watch_answer(document, version, mark, comments=comments)
             finally:
                 document.held -= 1
                 self._let_go(document)
@@ -103,6 +119,7 @@ class Documents:
         document.stirred_at = self._clock.seconds()
         self._looks.plan(document, spread=True)
         if comments:
+            self._neighbours.join_comments(document.id)
             self._looks.plan_comments(document)
 
     def unwatch(self, tab: Tab, file_id: str) -> None:
@@ -170,7 +187,7 @@ class Documents:
         self._learning.moved(view.file_id)
         document = self._documents.get(view.file_id)
         if document is None:
-            self._keeping.forget(view.file_id)
+            self._keeping.do(self._learn_for_others(viewer, view))
         else:
             self._learning.take(document, viewer, view, via="peer", teller=teller)
 
@@ -181,10 +198,12 @@ class Documents:
         document = self._documents.get(file_id)
         self._learning.moved(file_id)
         if document is None or not document.discussion.loaded:
+            self._say_due(file_id, COMMENTS)
             return
         changed = document.discussion.learn_one(comment, self._clock.seconds())
         document.comments_changed(changed, but=document.told(viewer.id, teller))
         self._telling.comments(document, "peer")
+        self._keeping.save_comments(document, changed, via="peer")
 
     def learn_reply(
         self, viewer: Viewer, file_id: str, comment_id: str, reply: Mapping[str, Any], *, teller: Tab | None
@@ -201,7 +220,9 @@ class Documents:
         """Something happened to its comments; Google knows what."""
         self._learning.moved(file_id)
         document = self._documents.get(file_id)
-        if document is not None:
+        if document is None or not document.discussion.loaded:
+            self._say_due(file_id, COMMENTS)
+        else:
             self._learning.comments_moved(document)
 
     def touched(self, file_id: str) -> None:
@@ -210,28 +231,67 @@ class Documents:
         document = self._documents.get(file_id)
         if document is not None:
             self._looks.file_due(document)
+        else:
+            self._say_due(file_id, FILE)
 
     def deleted(self, file_id: str) -> None:
         """It was deleted for good through here: its watches end."""
         self._learning.moved(file_id)
         document = self._documents.get(file_id)
         if document is not None:
-            document.gone = True
-            for user_id in list(document.watchers):
-                self._learning.lose(document, user_id, "deleted")
+            self._deleted(document)
         self._keeping.forget(file_id)
+        self._neighbours.say_deleted(file_id)
+
+    def _deleted(self, document: Document) -> None:
+        document.gone = True
+        for user_id in list(document.watchers):
+            self._learning.lose(document, user_id, "deleted")
 
     def access_changed(self, file_id: str) -> None:
         """Its permissions were written through here: everybody must look anew first."""
         self._learning.moved(file_id)
         document = self._documents.get(file_id)
         if document is None:
-            self._keeping.forget(file_id)
+            self._keeping.do(self._doubt_for_others(file_id))
             return
         document.doubt(self._clock.seconds())
-        for user_id in document.watchers:
-            self._looks.viewer_due(document, user_id)
+        self._learning.doubted(document)
         self._keeping.save(document)
+
+    # -- what other nodes watch, and this one does not
+
+    def _say_due(self, file_id: str, what: str) -> None:
+        self._neighbours.say_due(file_id, what, self._clock.seconds(), "touched")
+
+    async def _watched_elsewhere(self, file_id: str) -> Document | None:
+        """What is stored of it, if anybody still needs that; else it is forgotten, for it is old now."""
+        try:
+            if await self._neighbours.watch_too(file_id):
+                return await self._keeping.load(file_id)
+        except Unavailable:
+            pass  # then who watches it looks, as always
+        self._keeping.forget(file_id)
+        return None
+
+    async def _learn_for_others(self, viewer: Viewer, view: FileView) -> None:
+        document = await self._watched_elsewhere(view.file_id)
+        if document is not None:
+            self._learning.take(document, viewer, view, via="peer")
+
+    async def _doubt_for_others(self, file_id: str) -> None:
+        document = await self._watched_elsewhere(file_id)
+        if document is not None:
+            document.doubt(self._clock.seconds())
+            self._keeping.save(document)
+
+    def compare(self) -> None:
+        """Messages of other nodes may have been missed."""
+        self._hearsay.compare(list(self._documents.values()))
+
+    def write_again(self) -> None:
+        """The store has lost what it had: what is known here is written again."""
+        self._hearsay.write_again(list(self._documents.values()))
 
     def listen(self, listener: Callable[[str, Document], None]) -> None:
         """Be called with (via, document) whenever a document's shared state changed."""
@@ -266,6 +326,10 @@ class Documents:
         return self._documents.get(file_id) or await self._keeping.load(file_id)
 
     async def _comments_proven(self, viewer: Viewer, document: Document) -> None:
+        if not document.discussion.loaded:
+            stored = await self._keeping.comments(document.id)
+            if stored is not None and not document.discussion.loaded:
+                document.discussion.adopt(stored)
         if document.comments_known and self._telling.is_fresh(document.seen_by(viewer.id)[1]):
             return
         self._learning.looked_at_comments(document, viewer, await self._looks.ask_comments(viewer, document))
@@ -277,6 +341,7 @@ class Documents:
         if document.watchers or document.held or self._documents.get(document.id) is not document:
             return
         del self._documents[document.id]
+        self._neighbours.leave(document.id)
         self._looks.drop(document)
         if not document.gone:
             self._keeping.save(document)

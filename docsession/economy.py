@@ -17,6 +17,7 @@ from docsession.google.gate import Gate
 from docsession.google.pauses import Pauses
 from docsession.google.refusals import CHANNELS
 from docsession.google.slowing import Slowing
+from docsession.interfaces import Leases, Shares
 from docsession.telemetry import Metrics
 from docsession.troubles import WORST_FIRST, Listener, Troubles
 
@@ -31,12 +32,14 @@ class Economy(Service):
         clock: IReactorTime,
         rng: random.Random,
         google: Google,
+        shares: Shares,
+        leases: Leases,
         *,
         listeners: Callable[[], Iterable[Listener]],
         has_channel: Callable[[str], bool],
         on_wait: Callable[[bool, float], None],
     ) -> None:
-        self.budget = Budget(clock, google.quota)
+        self.budget = Budget(clock, google.quota, shares)
         pauses = self._pauses = Pauses(clock, rng)
         self.gate = Gate(
             clock,
@@ -48,8 +51,10 @@ class Economy(Service):
             media_per_user=google.media_in_flight_per_user,
             on_wait=on_wait,
         )
-        self.demand = Demand(clock, self.budget.poll_rate)
-        self.troubles = Troubles(clock, listeners=listeners, stretch=lambda: self.demand.stretch)
+        self.demand = Demand(clock, self.budget.poll_rate, alone=lambda: leases.alone)
+        shares.source(self.budget.spending, lambda: self.demand.unstretched)
+        # That nodes are alone is told as what it is: the store is away.
+        self.troubles = Troubles(clock, listeners=listeners, stretch=lambda: self.demand.crowding)
         self.slowing = Slowing(clock, self.gate, self.budget, pauses, tell=self.troubles.limited)
         self.allowance = Allowance(self.demand, self.budget.cost, self.gate.held_back, has_channel)
 
@@ -90,8 +95,13 @@ class Economy(Service):
             lambda: budget.state()["spent_last_minute"],
         )
         metrics.watch(
+            "google_share",
+            "What may be spent here in a minute, in what the quota counts.",
+            lambda: budget.share,
+        )
+        metrics.watch(
             "google_spent_today",
-            "Spent since midnight in California.",
+            "Spent since midnight in California, by all nodes.",
             lambda: budget.state()["spent_today"],
         )
         metrics.watch("poll_stretch", "By how much polling intervals are longer.", lambda: demand.stretch)

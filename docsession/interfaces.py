@@ -209,11 +209,11 @@ class Store(Protocol):
     async def delete_channel(self, channel_id: str) -> None: ...
 
     # -- what was spent of the day's quota
-    async def load_spent(self, day: str) -> int:
-        """What was spent on this day (``2026-11-25``, as it is in California); 0 where nothing was."""
+    async def load_spent(self, day: str) -> Mapping[str, int]:
+        """What each node spent on this day (``2026-11-25``, as it is in California), by its name."""
 
-    async def save_spent(self, day: str, units: int) -> None:
-        """So much was spent on this day; earlier ones are forgotten."""
+    async def save_spent(self, day: str, node: str, units: int) -> None:
+        """So much this node has spent on this day, in all; earlier days may be forgotten."""
 
     async def prune(
         self,
@@ -307,11 +307,14 @@ class Shares(Protocol):
     def spent_today_elsewhere(self) -> int:
         """What the other nodes have spent today."""
 
+    def hurry(self) -> None:
+        """What a person asked for waits, and only for a larger share. Harmless when repeated."""
+
     def source(
         self, spending: Callable[[], tuple[int, Mapping[str, int]]], demand: Callable[[], float]
     ) -> None:
-        """Where to ask what was spent here in the last minute (in all, and by user), and what the
-        planned polls would cost a second."""
+        """Where to ask what was spent here in the last minute (in all, and by user), and what all
+        polls here would cost a second, if nothing were stretched."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from docsession.hints import Hints
 from docsession.interfaces import HubObserver
 from docsession.keeping import Keeping
 from docsession.looks import HIDDEN, HINT, PLANNED, SECOND, SECOND_LOOK, VISIBLE, Looks
+from docsession.model import CommentsRecord, DocumentRecord
+from docsession.neighbours import COMMENTS, Neighbours
 from docsession.telling import Telling, tell_lost, tell_touched
 from docsession.times import seconds_of
 from docsession.watching import Watching
@@ -43,6 +45,7 @@ class Learning:
         find: Callable[[str], Document | None],
         watching: Watching,
         keeping: Keeping,
+        neighbours: Neighbours,
         let_go: Callable[[Document], None],
         on_moved: Callable[[str], None],
         elsewhere: Callable[[str], None],
@@ -55,17 +58,19 @@ class Learning:
         self._find = find
         self._watching = watching
         self._keeping = keeping
+        self._neighbours = neighbours
         self._let_go = let_go
         self._on_moved = on_moved
         self._observer = observer
         # Each is called with (via, document) whenever a document's shared state changed.
         self.listeners: list[Callable[[str, Document], None]] = []
-        self._intervals = Intervals(clock, rng, polling, allowance)
+        self._intervals = Intervals(clock, rng, polling, allowance, mine=neighbours.mine)
         self.looks = Looks(
             clock,
             rng,
             polling,
             self._intervals,
+            neighbours,
             find=find,
             on_file=self._looked_at,
             on_comments=self.looked_at_comments,
@@ -83,6 +88,9 @@ class Learning:
             elsewhere=elsewhere,
             on_hint=self._observer.hinted,
         )
+        keeping.on_other = self.adopt
+        keeping.on_stored = neighbours.say_seen
+        keeping.on_comments_stored = neighbours.say_commented
 
     # -- what looks and writes bring
 
@@ -100,21 +108,28 @@ class Learning:
             self._observer.lagged(max(0.0, self._clock.seconds() - modified))
 
     def looked_at_comments(self, document: Document, viewer: Viewer, comments: Comments) -> None:
+        first_proof = not document.seen_by(viewer.id)[1]
         document.prove(viewer.id, comments=comments.as_of)
-        if document.learn_comments(comments):
+        if first_proof:
+            self._keeping.save(document)  # which no other node knows of
+        first = not document.discussion.loaded
+        changed = document.learn_comments(comments)
+        if changed:
             self.moved(document.id)
         self.telling.comments(document, "poll")
+        if first or changed:
+            self._keeping.save_comments(document, None if first else changed, via="poll", by=viewer.id)
+        else:
+            self._neighbours.say_commented(document, "poll", user_id=viewer.id)
 
     def take(
         self, document: Document, viewer: Viewer, view: FileView, *, via: str, teller: Tab | None = None
     ) -> Learnt:
+        first_proof = viewer.id not in document.proofs
         proven = document.prove(viewer.id, file=view.as_of)
         learnt = document.learn(
             view, now=self._clock.seconds(), believe_older_after=self._polling.believe_older_after
         )
-        if learnt.moved:
-            self.moved(document.id)
-            self.hints.moved(document, learnt.changes)
         if learnt.believed:
             self._observer.believed()
         watcher = document.watchers.get(viewer.id)
@@ -124,19 +139,55 @@ class Learning:
         if watcher is not None and learnt.taken and teller in watcher.tabs:
             watcher.tabs[teller].version = document.version
             watcher.tabs[teller].names.clear()
+        if learnt.moved:
+            self._neighbours.say_moved(document.id)
+        self._follow(document, learnt, via)
+        if own_changed and watcher is not None:
+            tell_touched(document, watcher, but=teller)
+        if learnt.moved or learnt.names or first_proof:
+            self._keeping.save(document, via=via)
+        elif not self._keeping.save_proofs(document):
+            self._neighbours.say_seen(document, via, user_id=viewer.id)
+        return learnt
+
+    def adopt(self, document: Document, record: DocumentRecord, via: str = "poll") -> None:
+        """Another node stored this. What is newer here is stored in its place."""
+        doubted = document.doubted.get(None)
+        learnt = document.adopt(record, now=self._clock.seconds())
+        self._follow(document, learnt, via)
+        if document.doubted.get(None) != doubted:
+            self.doubted(document)
+        if not learnt.taken:
+            self._keeping.save(document, via=via)
+
+    def adopt_comments(self, document: Document, record: CommentsRecord, via: str) -> None:
+        """Another node stored these comments."""
+        changed = document.discussion.adopt(record)
+        document.comments_changed(changed)
+        self.telling.comments(document, via)
+        self.looks.seen_elsewhere(document, COMMENTS)
+
+    def forget_kept(self, file_id: str) -> None:
+        """What is kept of Google's answers about it is old."""
+        self._on_moved(file_id)
+
+    def _follow(self, document: Document, learnt: Learnt, via: str) -> None:
+        """What follows from news, wherever they come from."""
+        if learnt.moved:
+            self._on_moved(document.id)
+            self.looks.moved()
+            self.hints.moved(document, learnt.changes)
         if learnt.names:
             for listener in self.listeners:
                 listener(via, document)
         self.telling.state(document, via)
-        if own_changed and watcher is not None:
-            tell_touched(document, watcher, but=teller)
         if learnt.moved:
             self.comments_moved(document)
-        if learnt.names:
-            self._keeping.save(document)
-        else:
-            self._keeping.save_proofs(document)
-        return learnt
+
+    def doubted(self, document: Document) -> None:
+        """Nobody's proof holds any more: everybody is to look anew."""
+        for user_id in document.watchers:
+            self.looks.viewer_due(document, user_id)
 
     def _refused(self, document: Document, watcher: Watcher) -> None:
         """Delivery stops at once; a second look, a little later, decides."""
@@ -162,8 +213,10 @@ class Learning:
         self._let_go(document)
 
     def moved(self, file_id: str) -> None:
+        """Something was written to it through here, or seen to have happened to it."""
         self.looks.moved()
         self._on_moved(file_id)
+        self._neighbours.say_moved(file_id)
 
     def comments_moved(self, document: Document) -> None:
         """At least may have: who watches them wants to know."""

@@ -13,8 +13,9 @@ from docsession.sessions import BrowserSession, UserSession
 
 __all__ = ["LiveSessions"]
 
-# Ended ids are remembered until whoever was bringing one back from the store must have noticed.
-_ENDED_FOR = 600.0
+# Ended ids are remembered until whoever was bringing one back from the store must have noticed; and
+# for so long an older state of the store may come back, in which they are alive.
+_ENDED_FOR = 86400.0
 _REMEMBERED = 100_000
 
 
@@ -32,7 +33,7 @@ class LiveSessions(MultiService):
         self._linger_for = linger
         self._on_ended = on_ended
         self._lingering: dict[str, IDelayedCall] = {}
-        self._ended: TTLCache[str, bool] = TTLCache(_REMEMBERED, _ENDED_FOR, timer=clock.seconds)
+        self._ended: TTLCache[str, float] = TTLCache(_REMEMBERED, _ENDED_FOR, timer=clock.seconds)
         self.browsers: dict[str, BrowserSession] = {}
         self.users: dict[str, UserSession] = {}
 
@@ -52,6 +53,10 @@ class LiveSessions(MultiService):
     def has_ended(self, session_id: str) -> bool:
         """It went out for good a short while ago, whatever the store may still say."""
         return session_id in self._ended
+
+    def ended(self) -> dict[str, float]:
+        """Those that did, and until when the store is to remember them."""
+        return dict(self._ended)
 
     # -- in
 
@@ -99,9 +104,10 @@ class LiveSessions(MultiService):
         if not browser.connections and self.browsers.get(browser.id) is browser:
             self._linger(browser.id, self._end_browser)
 
-    def end(self, session_id: str) -> list[Connection]:
-        """This identifier is out for good; returns its tabs, still open, for a last word."""
-        self._ended[session_id] = True
+    def end(self, session_id: str, until: float) -> list[Connection]:
+        """This identifier is out for good, as the store remembers ``until`` then; returns its tabs,
+        still open, for a last word."""
+        self._ended[session_id] = until
         return self._take_out(session_id)
 
     def stop_user(self, user_id: str) -> None:

@@ -22,15 +22,16 @@ from docsession.errors import DocsessionError
 from docsession.google.drive import AccessRefused
 from docsession.google.look import Comments, FileView
 from docsession.google.refusals import ACCESS_LOST
+from docsession.neighbours import COMMENTS, FILE, Neighbours
 from docsession.schedule import TICK, Schedule
 from docsession.tasks import Background, Flights
 
 __all__ = ["HIDDEN", "HINT", "PLANNED", "SECOND", "SECOND_LOOK", "VISIBLE", "Looks"]
 
+# What was called for, and is another node's to do, is done here if nothing comes of it for so long.
+PATIENT = {FILE: 2.0, COMMENTS: 5.0}
 # A refusal of access is believed when a second look says the same.
 SECOND_LOOK = 2.0
-
-FILE, COMMENTS = "file", "comments"
 
 # Why a look is made: planned by attention, or called for.
 VISIBLE, HIDDEN, TIMER = "visible", "hidden", "comments_timer"
@@ -53,6 +54,7 @@ class Looks:
         rng: random.Random,
         polling: Polling,
         intervals: Intervals,
+        neighbours: Neighbours,
         *,
         find: Callable[[str], Document | None],
         on_file: Callable[[Document, Viewer, FileView, str], None],
@@ -65,6 +67,7 @@ class Looks:
         self._rng = rng
         self._polling = polling
         self._intervals = intervals
+        self._neighbours = neighbours
         self._find = find
         self._on_file = on_file
         self._on_comments = on_comments
@@ -74,6 +77,8 @@ class Looks:
         self._under_way: set[tuple[str, str, str]] = set()
         # Why what is due was called for, where it is not merely planned.
         self._why: dict[Hashable, str] = {}
+        # What another node was asked to look at, and because of what happened when.
+        self._asked_others: dict[Hashable, float] = {}
         self._running = Background(self._log)
         self._asked: Flights[FileView] = Flights()
         self._asked_comments: Flights[Comments] = Flights()
@@ -96,11 +101,13 @@ class Looks:
 
     def file_due(self, document: Document, *, why: str = TOUCHED) -> None:
         """Due now, with anybody's eyes."""
-        self._call_for((FILE, document.id), why)
+        if not self._left_to_others(FILE, document, why):
+            self._call_for((FILE, document.id), why)
 
     def comments_due(self, document: Document) -> None:
         """Due now, with anybody's eyes who watches them."""
-        self._call_for((COMMENTS, document.id), MOVED)
+        if not self._left_to_others(COMMENTS, document, MOVED):
+            self._call_for((COMMENTS, document.id), MOVED)
 
     def viewer_due(self, document: Document, user_id: str, *, why: str = PROOF, after: float = 0.0) -> None:
         """This user is to look at the document."""
@@ -112,6 +119,8 @@ class Looks:
 
     def now(self, document: Document, *, why: str) -> None:
         """Not at the next tick, but at once."""
+        if self._left_to_others(FILE, document, why):
+            return
         what = (FILE, document.id)
         self.schedule.drop(what)
         self._why[what] = why
@@ -122,11 +131,62 @@ class Looks:
         for what in ((FILE, document.id), (COMMENTS, document.id)):
             self.schedule.drop(what)
             self._why.pop(what, None)
+            self._asked_others.pop(what, None)
         self._intervals.drop(document)
 
     def moved(self) -> None:
         """Something was written: nobody joins a look that was begun before."""
         self._moves += 1
+
+    # -- what other nodes do
+
+    def turn(self, document: Document, what: str) -> None:
+        """It became this node's turn to look, or another's."""
+        if (what, document.id) in self._asked_others and self._neighbours.mine(what, document.id):
+            self.schedule.by((what, document.id), self._clock.seconds())
+        elif (what, document.id) not in self._why:
+            last = self._seen_at(what, document)
+            interval = self._interval(what, document)
+            self.schedule.at((what, document.id), max(self._clock.seconds(), last + interval))
+
+    def seen_elsewhere(self, document: Document, what: str, stalest: float | None = None) -> None:
+        """Another node looked: what was planned here may wait. ``stalest`` is how old the oldest proof
+        is there; where this node's is much older, it takes a turn, and its users' proofs stay fresh."""
+        self.turn(document, what)
+        if stalest is None or self._neighbours.mine(what, document.id):
+            return
+        oldest = min((document.seen_by(user)[0] for user in document.watchers), default=stalest)
+        half = self._polling.proof / 2
+        if oldest < self._clock.seconds() - half and oldest < stalest - half / 5:
+            self._neighbours.seize(what, document.id)
+
+    def _left_to_others(self, at: str, document: Document, why: str) -> bool:
+        """Whether another node is asked to look."""
+        if self._neighbours.mine(at, document.id):
+            return False
+        now, what = self._clock.seconds(), (at, document.id)
+        if what not in self._asked_others:
+            self._asked_others[what] = now
+            self._neighbours.say_due(document.id, at, now, why)
+            self._why.setdefault(what, why)
+            self.schedule.by(what, now + PATIENT[at])
+        return True
+
+    def _seen_at(self, at: str, document: Document) -> float:
+        return document.discussion.looked_at if at == COMMENTS else document.as_of
+
+    def _interval(self, at: str, document: Document) -> float:
+        return self._intervals.of_comments(document) if at == COMMENTS else self._intervals.of(document)
+
+    def _done_elsewhere(self, what: Hashable, at: str, document: Document) -> bool:
+        """Of what is due here and another's turn: whether that one has done it. Else it is ours now."""
+        asked = self._asked_others.pop(what, None)
+        if self._neighbours.mine(at, document.id):
+            return False
+        if asked is not None and self._seen_at(at, document) >= asked:
+            return True
+        self._neighbours.seize(at, document.id)
+        return False
 
     # -- looks that somebody waits for
 
@@ -166,6 +226,9 @@ class Looks:
         document = self._find(file_id)
         if document is None:
             return
+        if not who and self._done_elsewhere(what, at, document):
+            self.turn(document, at)
+            return
         now = self._clock.seconds()
         if who:
             watchers = [w for user_id, w in document.watchers.items() if user_id == who[0]]
@@ -174,6 +237,8 @@ class Looks:
             watchers = [w for w in document.watchers.values() if w.lost_since is None]
         if at == COMMENTS:
             watchers = [w for w in watchers if w.wants_comments]
+            if not watchers:
+                self._neighbours.leave_comments(file_id)
         free = [w for w in watchers if (at, file_id, w.viewer.id) not in self._under_way]
         ready = [w for w in free if not self._held_back(w.viewer.id)]
         if ready:

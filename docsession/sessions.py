@@ -24,6 +24,7 @@ from docsession.google.look import Comments, FileView, Looker
 from docsession.google.refusals import ACCESS_LOST
 from docsession.listings import Listings
 from docsession.model import Grant, Identity, User
+from docsession.user_channel import UserChannel
 
 __all__ = ["BrowserSession", "UserSession"]
 
@@ -70,6 +71,7 @@ class UserSession(MultiService):
         cache: Cache,
         documents: Documents,
         channels: Channels,
+        heard: UserChannel,
         clock: IReactorTime,
         rng: random.Random,
         polling: Polling,
@@ -86,6 +88,7 @@ class UserSession(MultiService):
         self._cache = cache
         self._documents = documents
         self._channels = channels
+        self._heard = heard
         self.calls = DriveCalls(self, self, drive=drive, cache=cache, documents=documents, clock=clock)
         self.listings = Listings(
             user.id,
@@ -152,7 +155,12 @@ class UserSession(MultiService):
         self._cache.drop_listings(self.id)
         self._documents.touched(file_id)
 
+    def startService(self) -> None:
+        MultiService.startService(self)
+        self._heard.open(self.id)
+
     def stopService(self) -> Deferred[None]:
+        self._heard.close(self.id)
         self._cache.drop_user(self.id)
         self._channels.leave(self.id)
         self._documents.user_left(self.id)

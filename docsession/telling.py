@@ -9,6 +9,7 @@ from __future__ import annotations
 from twisted.internet.interfaces import IReactorTime
 
 from docsession.document import Document, Watcher
+from docsession.events import changed_event, comment_event
 from docsession.interfaces import HubObserver
 from docsession.looks import Looks
 
@@ -43,7 +44,7 @@ class Telling:
             for tab, told in behind:
                 names = frozenset(told.names)
                 if names not in encoded:
-                    encoded[names] = document.changed_event(names, via)
+                    encoded[names] = changed_event(document, names, via)
                 told.version = document.version
                 told.names = set()
                 receivers += 1
@@ -70,7 +71,7 @@ class Telling:
                 news, told.new_comments = told.new_comments, set()
                 for comment_id in document.discussion.in_order(news):
                     if comment_id not in encoded:
-                        encoded[comment_id] = document.comment_event(comment_id, via, now)
+                        encoded[comment_id] = comment_event(document, comment_id, via, now)
                     tab.send_event(encoded[comment_id])
 
     def _may_know(self, document: Document, watcher: Watcher, which: int) -> bool:

@@ -82,7 +82,8 @@ class Upkeep(Service):
                 if browser.connections:
                     browser.last_seen = now
                 if now - browser.identity.issued > lifetimes.absolute:
-                    await self._sign_out.expire(browser.id)
+                    await self._sign_out.expire(browser)
+            await self._sign_out.find_ended()
             await self._store.touch_sessions(self._seen())
             await self._store.prune(
                 now=now,

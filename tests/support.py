@@ -1,8 +1,8 @@
 """The whole server in memory: no socket, no reactor, no sleep.
 
 :class:`Stack` is the real assembly over the real sandbox (behind an in-memory agent), the real
-SQLite store (run inline) and a clock that a test advances. :class:`FakeWire` records what a
-tab was sent.
+SQLite store (run inline) and a clock that a test advances. Its :class:`Node` is the one server
+process; :mod:`tests.nodes` has several. :class:`FakeWire` records what a tab was sent.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import tempfile
 from collections.abc import Coroutine, Mapping
 from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 from treq.client import HTTPClient
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IConsumer
+from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.testing import MemoryReactorClock
 from twisted.web.iweb import IBodyProducer
 from twisted.web.resource import IResource
@@ -61,6 +61,37 @@ class Body:
     def stopProducing(self) -> None: ...
 
 
+class Cable:
+    """What one server process has to Google: when the process is killed, no answer reaches it."""
+
+    def __init__(self, agent: Any) -> None:
+        self._agent = agent
+        self._cut = False
+        # As long as these are held, nothing of a killed process runs again.
+        self._unanswered: list[Deferred[Any]] = []
+
+    def request(self, method: bytes, uri: bytes, headers: Any = None, body: Any = None) -> Deferred[Any]:
+        if self._cut:
+            return Deferred()
+        asked = self._agent.request(method, uri, headers, body)
+        answered: Deferred[Any] = Deferred(lambda _: asked.cancel())
+        self._unanswered.append(answered)
+
+        def pass_on(result: Any) -> None:
+            if not self._cut:
+                self._unanswered.remove(answered)
+                answered.callback(result)
+
+        asked.addBoth(pass_on)
+        return answered
+
+    def flush(self) -> None:
+        self._agent.flush()
+
+    def cut(self) -> None:
+        self._cut = True
+
+
 class FakeWire:
     """What a tab was sent, and how it was closed."""
 
@@ -86,7 +117,7 @@ class Tab:
     """A page's socket, driven from a test."""
 
     def __init__(
-        self, stack: Stack, identity: Identity, origin: str = ORIGIN, *, wire: FakeWire | None = None
+        self, stack: Stack | Node, identity: Identity, origin: str = ORIGIN, *, wire: FakeWire | None = None
     ) -> None:
         self.stack = stack
         self.wire = wire or FakeWire()
@@ -141,6 +172,78 @@ class Tab:
         self.stack.flush()
 
 
+class Node:
+    """One server process, running. ``rng``, ``clock``, ``agent`` and ``backend`` are its own."""
+
+    def __init__(
+        self, stack: Stack, *, backend: Backend, clock: IReactorTime, agent: Any, rng: random.Random
+    ) -> None:
+        self.stack = stack
+        self.backend = backend
+        self.assembly: Assembly = assemble(
+            stack.config,
+            Secrets(client_secret="sandbox", keys=None),
+            stack.keys,
+            backend=backend,
+            clock=clock,
+            agent=agent,
+            rng=rng,
+            health=_healthy,
+            body_producer=Body,
+        )
+        self.assembly.spending.startService()
+        self.assembly.economy.startService()
+        self.assembly.documents.schedule.startService()
+        self.assembly.directory.startService()
+        self.assembly.channels.startService()
+
+    async def stop(self) -> None:
+        """In the order of the daemon's."""
+        self.assembly.channels.stopService()
+        await self.assembly.directory.stop()
+        await self.assembly.documents.stop()
+        self.assembly.economy.stopService()
+        self.assembly.spending.stopService()
+
+    def flush(self) -> None:
+        """See :meth:`Stack.flush`."""
+        self.stack.flush()
+
+    def tab(self, identity: Identity | None = None, **options: Any) -> Tab:
+        """A socket with this cookie (or a new one), opened."""
+        tab = Tab(self, identity or self.stack.identity())
+        tab.open(**options)
+        return tab
+
+    def sign_in(
+        self, email: str, *, identity: Identity | None = None, back: Node | None = None, **consent: Any
+    ) -> Identity:
+        """A person signs in with a browser, and comes ``back`` to another node or this one; returns
+        the browser's new identity."""
+        stack, tab = self.stack, self.tab(identity)
+        url = tab.call("session.sign_in")["url"]
+        query = parse_qs(urlsplit(stack.consent(url, email, **consent)).query)
+        returned = stack.await_(
+            (back or self).assembly.sign_in.returned(
+                tab.identity,
+                state=query.get("state", [None])[0],
+                code=query.get("code", [None])[0],
+                error=query.get("error", [None])[0],
+            )
+        )
+        assert returned.identity is not None, returned
+        tab.lose()
+        return returned.identity  # type: ignore[no-any-return]
+
+    def signed_in_tab(self, email: str, **options: Any) -> Tab:
+        """A new browser of that person, signed in, with one open tab."""
+        return self.tab(self.sign_in(email), **options)
+
+
+async def _healthy() -> dict[str, str]:
+    return {"store": "ok"}
+
+
 class Stack:
     """The server. ``close()`` it (or use it as a context manager).
 
@@ -172,38 +275,23 @@ class Stack:
         path = self.directory / "docsession.sqlite"
         self.store = SqliteStore(path, Sealer(self.keys), run=InlineRunner(path), clock=self.clock)
         self.await_(self.store.open({"issuer": SANDBOX, "client_id": self.config.google.client_id}))
-        self.assembly: Assembly = assemble(
-            self.config,
-            Secrets(client_secret="sandbox", keys=None),
-            self.keys,
+        self.node = Node(
+            self,
             backend=Backend(self.store, *Switchboard(self.clock).node("one"), WholeQuota()),
             clock=self.clock,
             agent=self.agent,
             rng=random.Random(2),
-            health=self._health,
-            body_producer=Body,
         )
+        self.assembly = self.node.assembly
         # What the sandbox posts about push channels arrives at the server's own routes.
         self.posts = self._agent_of(self.assembly.pages.resource())
         self.sandbox.channels.agent = self.posts
-        self.assembly.spending.startService()
-        self.assembly.economy.startService()
-        self.assembly.documents.schedule.startService()
-        self.assembly.directory.startService()
-        self.assembly.channels.startService()
 
     def _agent_of(self, resource: IResource) -> Any:
         return DirectAgent(resource, self.clock) if self._direct else RequestTraversalAgent(resource)
 
-    async def _health(self) -> dict[str, str]:
-        return {"store": "ok"}
-
     def stop_server(self) -> None:
-        self.assembly.channels.stopService()
-        self.await_(self.assembly.directory.stop())
-        self.await_(self.assembly.documents.stop())
-        self.assembly.economy.stopService()
-        self.assembly.spending.stopService()
+        self.await_(self.node.stop())
         self.await_(self.store.close())
         self.stop_timers()
 
@@ -216,7 +304,7 @@ class Stack:
         self.stop_server()
         shutil.rmtree(self.directory)
 
-    def __enter__(self) -> Stack:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -260,9 +348,7 @@ class Stack:
 
     def tab(self, identity: Identity | None = None, **options: Any) -> Tab:
         """A socket with this cookie (or a new one), opened."""
-        tab = Tab(self, identity or self.identity())
-        tab.open(**options)
-        return tab
+        return self.node.tab(identity, **options)
 
     def consent(self, url: str, email: str, *, untick: tuple[str, ...] = (), press: str = "Allow") -> str:
         """Go through the sandbox's consent page as a person; returns where it sends the browser."""
@@ -285,26 +371,13 @@ class Stack:
         target = urljoin(url, unescape(action[1]) if action else url)
         return str(self.await_(_location(client, target, fields)))
 
-    def sign_in(self, email: str, *, identity: Identity | None = None, **consent: Any) -> Identity:
+    def sign_in(self, email: str, **options: Any) -> Identity:
         """A person signs in with a browser; returns the browser's new identity."""
-        tab = self.tab(identity)
-        url = tab.call("session.sign_in")["url"]
-        back = parse_qs(urlsplit(self.consent(url, email, **consent)).query)
-        returned = self.await_(
-            self.assembly.sign_in.returned(
-                tab.identity,
-                state=back.get("state", [None])[0],
-                code=back.get("code", [None])[0],
-                error=back.get("error", [None])[0],
-            )
-        )
-        assert returned.identity is not None, returned
-        tab.lose()
-        return returned.identity
+        return self.node.sign_in(email, **options)
 
     def signed_in_tab(self, email: str, **options: Any) -> Tab:
         """A new browser of that person, signed in, with one open tab."""
-        return self.tab(self.sign_in(email), **options)
+        return self.node.signed_in_tab(email, **options)
 
     def file(self, name: str) -> str:
         """The id of a seeded file."""

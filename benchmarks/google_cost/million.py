@@ -10,6 +10,7 @@ from typing import Any, cast
 from twisted.internet.task import Clock
 
 from benchmarks.google_cost.google import rng_of
+from docsession.backend.memory import WholeQuota
 from docsession.config import Polling, Quota
 from docsession.demand import Demand
 from docsession.google.budget import Budget
@@ -41,7 +42,7 @@ class _Million:
         self.rng = rng
         self.clock = Clock()
         self.clock.advance(START)
-        self.budget = Budget(self.clock, quota)
+        self.budget = Budget(self.clock, quota, WholeQuota())
         self.demand = Demand(self.clock, self.budget.poll_rate)
         self.schedule = Schedule(self.clock, self._due)
         self.waiting: deque[int] = deque()

@@ -40,7 +40,7 @@ class Switchboard:
 
     def remove(self, name: str) -> None:
         """It died: what it held is free."""
-        del self.buses[name]
+        self.buses.pop(name, None)
         dead = self.leases.pop(name)
         for lease in list(dead.wanted):
             dead.drop(lease)
@@ -72,6 +72,8 @@ class MemoryBus:
 
     def publish(self, channel: str, message: Mapping[str, Any]) -> None:
         board = self._switchboard
+        if board.buses.get(self._node) is not self:
+            return  # it is dead, or cut off
         for bus in list(board.buses.values()):
             if bus is not self and channel in bus._hear and board.deliver(channel, message):
                 board.clock.callLater(0, bus.arrived, channel, {**message, "node": self._node})
@@ -163,6 +165,8 @@ class WholeQuota:
 
     def spent_today_elsewhere(self) -> int:
         return 0
+
+    def hurry(self) -> None: ...
 
     def source(
         self, spending: Callable[[], tuple[int, Mapping[str, int]]], demand: Callable[[], float]

@@ -518,15 +518,16 @@ async def one_users_proofs_are_dropped_everywhere(world: StoreWorld) -> None:
 
 
 @promise
-async def spent_is_kept_by_the_day(world: StoreWorld) -> None:
+async def spent_is_kept_by_the_day_and_by_whom(world: StoreWorld) -> None:
     store = await world.open()
-    assert await store.load_spent("2026-11-25") == 0
-    await store.save_spent("2026-11-25", 100)
-    await store.save_spent("2026-11-25", 250)
+    assert await store.load_spent("2026-11-25") == {}
+    await store.save_spent("2026-11-25", "one", 100)
+    await store.save_spent("2026-11-25", "two", 40)
+    await store.save_spent("2026-11-25", "one", 250)
     store = await world.open()
-    assert await store.load_spent("2026-11-25") == 250
-    await store.save_spent("2026-11-26", 5)
-    assert (await store.load_spent("2026-11-25"), await store.load_spent("2026-11-26")) == (0, 5)
+    assert await store.load_spent("2026-11-25") == {"one": 250, "two": 40}
+    await store.save_spent("2026-11-26", "one", 5)
+    assert await store.load_spent("2026-11-26") == {"one": 5}
 
 
 # -- push channels

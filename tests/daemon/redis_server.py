@@ -63,5 +63,7 @@ class RedisServer(Child):
     def cli(self, *command: str, env: Mapping[str, str] | None = None) -> str:
         """What redis-cli says to a command."""
         argv = ["redis-cli", "-h", "127.0.0.1", "-p", str(self.port), *command]
-        done = subprocess.run(argv, capture_output=True, text=True, check=True, env={**os.environ, **(env or {})})
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=True, env={**os.environ, **(env or {})}
+        )
         return done.stdout.strip()

@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 
 from treq.client import HTTPClient
 from treq.testing import RequestTraversalAgent
-from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, globalLogPublisher
 
@@ -37,7 +36,7 @@ from tests.histories import (
     complaints,
     listing_key,
 )
-from tests.support import ORIGIN, SANDBOX, Body, Stack
+from tests.support import ORIGIN, SANDBOX, Body, Cable, Stack
 
 __all__ = ["ANN", "BOB", "CAT", "PEOPLE", "Cable", "Play", "PlayedTab"]
 
@@ -61,37 +60,6 @@ _DRIVE_SCOPE = "https://www.googleapis.com/auth/drive"
 
 
 _SANDBOX_KEYS: list[Any] = []
-
-
-class Cable:
-    """What one server process has to Google: when the process is killed, no answer reaches it."""
-
-    def __init__(self, agent: Any) -> None:
-        self._agent = agent
-        self._cut = False
-        # As long as these are held, nothing of a killed process runs again.
-        self._unanswered: list[Deferred[Any]] = []
-
-    def request(self, method: bytes, uri: bytes, headers: Any = None, body: Any = None) -> Deferred[Any]:
-        if self._cut:
-            return Deferred()
-        asked = self._agent.request(method, uri, headers, body)
-        answered: Deferred[Any] = Deferred(lambda _: asked.cancel())
-        self._unanswered.append(answered)
-
-        def pass_on(result: Any) -> None:
-            if not self._cut:
-                self._unanswered.remove(answered)
-                answered.callback(result)
-
-        asked.addBoth(pass_on)
-        return answered
-
-    def flush(self) -> None:
-        self._agent.flush()
-
-    def cut(self) -> None:
-        self._cut = True
 
 
 class _GooglesClock:

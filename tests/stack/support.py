@@ -606,7 +606,7 @@ def frame(
 @contextmanager
 def store_away(stack: Stack, *, but: tuple[str, ...] = ()) -> Iterator[None]:
     """Every method of the store raises Unavailable, ``but`` these."""
-    kept = {"unreadable", *but}
+    kept = {"unreadable", "epoch", "listen", *but}
     names = [name for name in dir(type(stack.store)) if not name.startswith("_") and name not in kept]
 
     async def away(*_: Any, **__: Any) -> None:

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.web.http_headers import Headers
 
+from docsession.backend.memory import WholeQuota
 from docsession.config import Quota
 from docsession.google.budget import Budget
 from docsession.google.gate import Gate
@@ -18,6 +19,7 @@ from docsession.google.http import Reply
 from docsession.google.pauses import Pauses
 from docsession.google.slowing import Slowing
 from docsession.google.table import TABLE
+from docsession.interfaces import Shares
 
 
 def reply(status: int = 200, body: Any = None, **headers: str) -> Reply:
@@ -65,9 +67,11 @@ class FakeHttp:
 class Door:
     """A gate with all that is behind it."""
 
-    def __init__(self, clock: Clock, quota: Quota | None = None, **limits: int) -> None:
+    def __init__(
+        self, clock: Clock, quota: Quota | None = None, shares: Shares | None = None, **limits: int
+    ) -> None:
         self.told: list[tuple[str | None, str, float]] = []
-        self.budget = Budget(clock, quota or Quota())
+        self.budget = Budget(clock, quota or Quota(), shares or WholeQuota())
         self.pauses = Pauses(clock, random.Random(5))
         sizes = {"in_flight": 8, "per_user": 4, "media": 2, "media_per_user": 1} | limits
         self.gate = Gate(clock, self.budget, self.pauses, **sizes)

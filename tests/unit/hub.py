@@ -7,10 +7,12 @@ import random
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from docsession.backend.memory import Switchboard, WholeQuota
 from docsession.config import Polling
 from docsession.demand import Allowance, Demand
 from docsession.documents import Documents
@@ -18,7 +20,8 @@ from docsession.errors import Unavailable
 from docsession.google.drive import AccessRefused
 from docsession.google.look import Comments, FileView
 from docsession.google.refusals import Kind, Refusal
-from docsession.model import DocumentRecord
+from docsession.interfaces import Backend
+from docsession.model import CommentsRecord, DocumentRecord
 
 START = 1_000_000.0
 FILE = "file-1"
@@ -116,19 +119,44 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.records: dict[str, DocumentRecord] = {}
+        self.comments: dict[str, CommentsRecord] = {}
         self.away = False
 
     async def load_document(self, file_id: str) -> DocumentRecord | None:
         self._here()
         return self.records.get(file_id)
 
-    async def save_document(self, record: DocumentRecord) -> None:
+    async def save_document(self, record: DocumentRecord, *, replaces: str | None) -> DocumentRecord | None:
         self._here()
-        self.records[record.file_id] = record
+        stored = self.records.get(record.file_id)
+        free = stored is None or stored.mark == replaces
+        kept = record if stored is None or free else stored
+        doubted = record.doubted if stored is None else max(record.doubted, stored.doubted)
+        proofs = dict(record.proofs if stored is None else stored.proofs)
+        for user, times in record.proofs.items():
+            old = proofs.get(user, (0.0, 0.0))
+            proofs[user] = max(old[0], times[0]), max(old[1], times[1])
+        proofs = {user: times for user, times in proofs.items() if max(times) >= doubted}
+        self.records[record.file_id] = replace(kept, proofs=proofs, doubted=doubted)
+        return None if free else self.records[record.file_id]
 
     async def delete_document(self, file_id: str) -> None:
         self._here()
         self.records.pop(file_id, None)
+        self.comments.pop(file_id, None)
+
+    async def load_comments(self, file_id: str) -> CommentsRecord | None:
+        self._here()
+        return self.comments.get(file_id)
+
+    async def save_comments(self, file_id: str, record: CommentsRecord) -> None:
+        self._here()
+        known = self.comments.get(file_id, record)
+        self.comments[file_id] = CommentsRecord(
+            {**known.comments, **record.comments},
+            max(known.mark, record.mark),
+            max(known.looked_at, record.looked_at),
+        )
 
     def _here(self) -> None:
         if self.away:
@@ -184,8 +212,14 @@ class World:
 
     def start(self) -> None:
         """A hub over what is stored."""
-        self.hub = Documents(
-            self.store,  # type: ignore[arg-type]
+        self.board = Switchboard(self.clock)
+        self.hub = self.another_hub("one")
+
+    def another_hub(self, name: str) -> Documents:
+        """A further node's."""
+        backend = Backend(self.store, *self.board.node(name), WholeQuota())  # type: ignore[arg-type]
+        hub = Documents(
+            backend,
             self.clock,
             random.Random(3),
             Polling(),
@@ -198,7 +232,9 @@ class World:
             on_moved=self.moved.append,
             observer=self.counts,
         )
-        self.hub.schedule.startService()
+        backend.bus.on_gap(hub.compare)
+        hub.schedule.startService()
+        return hub
 
     def rename(self, name: str) -> None:
         """Somebody does, at Google."""

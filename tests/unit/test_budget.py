@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from docsession.config import Quota
 from docsession.google.budget import Budget, Window, next_midnight
 from tests.unit.google import clock
+from tests.unit.shares import Parts
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 
@@ -55,10 +56,11 @@ class Windows(SynchronousTestCase):
 class Budgets(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = clock()
+        self.shares = Parts()
 
     def budget(self, **quota: object) -> Budget:
         numbers = {"per_project_per_minute": 6000, "per_user_per_minute": 1000, "per_day": 0} | quota
-        return Budget(self.clock, Quota(**numbers))  # type: ignore[arg-type]
+        return Budget(self.clock, Quota(**numbers), self.shares)  # type: ignore[arg-type]
 
     def spend_all(self, budget: Budget, user: str, units: int, *, poll: bool, seconds: int) -> int:
         """Whatever is let through in so many seconds; returns how many requests."""
@@ -146,3 +148,70 @@ class Budgets(SynchronousTestCase):
         # The day that has 25 hours.
         noon = datetime(2026, 11, 1, 0, 30, tzinfo=PACIFIC).timestamp()
         self.assertEqual(next_midnight(noon) - noon, 24.5 * 3600)
+
+    # -- shares
+
+    def test_a_share_is_a_ceiling_of_its_own(self) -> None:
+        budget = self.budget(per_user_per_minute=100_000)
+        self.shares.most = 1200
+        self.assertEqual(self.spend_all(budget, "ann", 5, poll=False, seconds=59) * 5, 1200)
+        self.assertEqual((budget.share, budget.state()["share_per_minute"]), (1200, 1200))
+
+    def test_where_the_share_is_full_the_wait_is_short_and_more_is_asked_for(self) -> None:
+        budget = self.budget(per_user_per_minute=100_000)
+        self.shares.most = 1200
+        self.spend_all(budget, "ann", 5, poll=False, seconds=1)
+        self.shares.hurried = 0
+        self.assertEqual(budget.project_wait(5, poll=False), 1)
+        self.assertEqual(self.shares.hurried, 1)
+        self.shares.most = 1300
+        self.assertEqual(budget.project_wait(5, poll=False), 0)
+        self.shares.most = 4800
+        self.spend_all(budget, "ann", 5, poll=False, seconds=1)
+        self.assertGreater(budget.project_wait(5, poll=False), 50)  # of all there is
+
+    def test_alone_it_fits_into_all_of_a_share_and_never_over_it(self) -> None:
+        budget = self.budget()
+        self.shares.most = 110
+        self.assertEqual(budget.project_wait(100, poll=True), 0)
+        self.shares.most = 99
+        self.assertEqual(budget.project_wait(100, poll=True), 1)
+        self.assertEqual(budget.project_wait(100, poll=False), 1)
+
+    def test_a_users_share(self) -> None:
+        budget = self.budget()
+        self.shares.users["ann"] = 400
+        self.assertEqual(self.spend_all(budget, "ann", 5, poll=False, seconds=59) * 5, 400)
+        self.assertEqual(budget.user_wait("ann", 5, poll=False), 1)
+        self.assertEqual(budget.user_wait("bob", 5, poll=False), 0)
+        self.shares.users["bob"] = 3
+        self.assertEqual(budget.user_wait("bob", 5, poll=False), 1)
+
+    def test_polls_take_their_part_of_the_pace(self) -> None:
+        budget = self.budget(per_user_per_minute=100_000)
+        self.shares.polls = 0.25
+        self.assertEqual(budget.poll_rate(), 15)
+        self.shares.most = 600
+        self.assertEqual(budget.poll_rate(), 600 * 0.75 / 60)
+        self.shares.most = None
+        self.spend_all(budget, "ann", 5, poll=True, seconds=10)
+        self.assertApproximates(self.spend_all(budget, "ann", 5, poll=True, seconds=40) * 5, 600, 10)
+
+    def test_a_day_is_spent_by_all(self) -> None:
+        budget = self.budget(per_project_per_minute=10**9, per_day=10**6)
+        until = next_midnight(self.clock.seconds()) - self.clock.seconds()
+        self.shares.elsewhere = 400_000
+        self.shares.polls = 0.5
+        self.assertAlmostEqual(budget.poll_rate(), 400_000 / until / 2)
+        self.shares.elsewhere = 999_999
+        self.assertAlmostEqual(budget.project_wait(5, poll=False), until)
+        self.assertEqual(budget.state()["spent_today"], 999_999)
+
+    def test_what_was_spent_in_the_last_minute(self) -> None:
+        budget = self.budget()
+        budget.spend("ann", 100, poll=True)
+        self.clock.advance(30)
+        budget.spend("bob", 5, poll=False)
+        self.assertEqual(budget.spending(), (105, {"ann": 100, "bob": 5}))
+        self.clock.advance(40)
+        self.assertEqual(budget.spending(), (5, {"bob": 5}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from docsession.demand import Demand
@@ -12,7 +14,8 @@ class DemandTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = clock()
         self.rate = 100.0
-        self.demand = Demand(self.clock, lambda: self.rate)
+        self.alone = False
+        self.demand = Demand(self.clock, lambda: self.rate, alone=lambda: self.alone)
 
     def stretch(self) -> float:
         self.clock.advance(1)
@@ -58,3 +61,18 @@ class DemandTests(SynchronousTestCase):
         self.demand.plan("a", 5, 5)
         self.rate = 0.0
         self.assertEqual(self.stretch(), 1000)
+
+    def test_alone_all_intervals_are_four_times_as_long(self) -> None:
+        for number in range(200):
+            self.demand.plan(number, 5, 5)
+        self.alone = True
+        self.assertAlmostEqual(self.stretch(), 8)
+        self.assertAlmostEqual(self.demand.crowding, 2)
+        self.assertAlmostEqual(self.demand.stretched(10, random.Random(1), 0), 80)
+        self.alone = False
+        self.assertAlmostEqual(self.demand.stretch, 2)
+
+    def test_what_all_would_cost(self) -> None:
+        self.demand.plan("a", 100, 10)
+        self.demand.unplanned(600)
+        self.assertAlmostEqual(self.demand.unstretched, 20)

@@ -453,7 +453,7 @@ class Restarting(StackTestCase):
     def test_without_the_store_watching_goes_on(self) -> None:
         ann = self.stack.signed_in_tab(ANN)
 
-        async def away(*_: object) -> DocumentRecord | None:
+        async def away(*_: object, **__: object) -> DocumentRecord | None:
             raise Unavailable
 
         for name in ("load_document", "save_document", "delete_document"):

@@ -13,6 +13,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -44,19 +45,24 @@ class FakeStore:
         if self.away:
             raise Unavailable
 
-    async def journal_begin(self, entry: JournalEntry) -> None:
+    async def journal_begin(self, entry: JournalEntry) -> bool:
         await self._reached()
+        stored = self.entries.get(entry.key)
+        if stored is not None and stored.socket != entry.socket:
+            return False
         self.entries[entry.key] = entry
+        return True
 
-    async def journal_finish(self, key: JournalKey, outcome: bytes) -> None:
+    async def journal_finish(self, key: JournalKey, socket: str, outcome: bytes) -> None:
         await self._reached()
-        if key in self.entries:
-            entry = self.entries[key]
-            self.entries[key] = JournalEntry(key, entry.socket, entry.begun, outcome)
+        entry = self.entries.get(key)
+        if entry is not None and entry.socket == socket:
+            self.entries[key] = replace(entry, outcome=outcome)
 
-    async def journal_forget(self, key: JournalKey) -> None:
+    async def journal_forget(self, key: JournalKey, socket: str) -> None:
         await self._reached()
-        self.entries.pop(key, None)
+        if key in self.entries and self.entries[key].socket == socket:
+            del self.entries[key]
 
     async def journal_find(self, key: JournalKey) -> JournalEntry | None:
         await self._reached()

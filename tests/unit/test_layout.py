@@ -20,38 +20,35 @@ PACKAGE = ROOT / "docsession"
 # it here. What is new must be put somewhere.
 ROWS = (
     ("words", "docsession errors model times static"),
-    ("tools", "interfaces keys origins rpc schedule steady tasks telemetry"),
+    ("tools", "interfaces keys origins rpc schedule steady tasks telemetry user_channel"),
     ("settings", "config config_file redis_url"),
     ("calls", "connection journal"),
     (
         "Google",
         "google google.budget google.cache google.channel google.channel_calls google.channel_pace"
         " google.channel_person google.channels google.drive google.drive_check google.drive_path"
-        " google.drive_request google.feed google.fields google.gate google.grant google.http google.line"
-        " google.look google.notifications google.oauth google.pauses google.refusals google.slowing"
-        " google.table",
+        " google.drive_request google.feed google.fields google.gate google.grant google.http"
+        " google.line google.look google.notifications google.oauth google.pauses google.refusals"
+        " google.slowing google.table",
     ),
     (
         "store",
         "backend backend.memory backend.sqlite backend.sqlite_channels backend.sqlite_database"
-        " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema backend.sqlite_sealing"
-        " backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables backend.sqlite_users"
-        " backend.redis backend.redis_endpoint backend.redis_line backend.redis_script backend.redis_welcome"
-        " backend.redis_wire"
-        " backend.rows backend.sqlite_rows",
+        " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema"
+        " backend.sqlite_sealing backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables"
+        " backend.sqlite_users backend.redis backend.redis_endpoint backend.redis_line"
+        " backend.redis_script backend.redis_welcome backend.redis_wire",
     ),
+    ("moving", "backend.rows backend.sqlite_rows migration"),
     (
         "hub",
-        "attention belonging demand discussion document documents economy hints keeping learning listing"
-        " listings looks spending telling troubles watching",
+        "attention belonging demand discussion document documents economy events hearsay hints"
+        " keeping learning listing listings looks neighbours spending telling troubles watching",
     ),
     ("sessions", "drive_calls sessions live signout upkeep directory signin"),
     ("catalogue", "method methods openrpc"),
-    (
-        "web",
-        "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming",
-    ),
-    ("whole", "assembly daemon checkup tap migration migrate"),
+    ("web", "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming"),
+    ("whole", "assembly daemon checkup tap migrate"),
 )
 ROW = {name: number for number, (_, names) in enumerate(ROWS) for name in names.split()}
 
