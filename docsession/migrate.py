@@ -1,12 +1,11 @@
 """``docsession-migrate``: the command line that moves a store between SQLite and Redis, or adopts new keys.
 
-    docsession-migrate --config docsession.toml --from sqlite --to redis
+docsession-migrate --config docsession.toml --from sqlite --to redis
 """
 
 from __future__ import annotations
 
 import os
-import random
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,9 +55,9 @@ class Options(usage.Options):
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> None:
     """Ends with 0 where all was done and both sides are equal, else with 1 and one line that says why."""
-    options = Options()
+    options = Options()  # type: ignore[no-untyped-call]
     try:
-        options.parseOptions(None if argv is None else list(argv))
+        options.parseOptions(None if argv is None else list(argv))  # type: ignore[no-untyped-call]
         config, given = load(Path(options["config"]).resolve(), environ)
         if config.backend.url is None:
             raise ConfigError("backend.url: missing; it says which Redis")

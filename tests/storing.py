@@ -64,4 +64,5 @@ async def fill(store: Store, *, people: int = 3, at: float = AT) -> None:
             f"channel-{number}", user_id, 1, "live", at - 60, at + 5000.5, f"r{number}", True
         )
         assert await store.add_channel(channel, replaces=None)
-    await store.save_spent("2027-01-15", 123_456)
+    for node in ("node-1", "node-2"):
+        await store.save_spent("2027-01-15", node, 123_456)

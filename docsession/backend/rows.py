@@ -43,7 +43,7 @@ KINDS = (
     Kind("proofs", ("file_id", "user_id", "document_at", "comments_at"), keys=2),
     Kind("comments", ("file_id", "id", "sealed"), keys=2),
     Kind("channels", ("id", "user_id", "generation", "expires", "sealed")),
-    Kind("spent", ("day", "units")),
+    Kind("spent", ("day", "node", "units"), keys=2),
 )
 
 

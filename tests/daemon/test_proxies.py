@@ -149,7 +149,8 @@ async def come_back(
             gone = [tab for tab in tabs if tab.close_code is not None]
             if len(gone) == ended:
                 return gone
-            await asyncio.wait([tab._reading for tab in tabs if tab not in gone], return_when="FIRST_COMPLETED")
+            waiting = [tab._reading for tab in tabs if tab not in gone]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
 
     gone = await asyncio.wait_for(closed(), 30)
     assert {tab.close_code for tab in gone} == {code}
