@@ -30,7 +30,12 @@ __all__ = [
     "bare",
     "complaints",
     "listing_key",
+    "own_eyes",
     "shown_comments",
+    "told_once",
+    "told_to_watchers",
+    "untrue_comments",
+    "well_formed",
 ]
 
 # The protocol's section 3, and nothing else of a file or a comment may be shown.
@@ -556,14 +561,16 @@ def true_at_the_end(history: History, truth: Truth) -> Iterator[Complaint]:
         if then is None or then.shared != state.shared:
             yield untrue(f"{file_id}: what shows now is not what showed at version {known.version}")
         if known.comments is not None:
-            yield from map(untrue, _untrue_comments(file_id, known.comments, truth))
+            there = truth.comments.get(file_id, {})
+            yield from map(untrue, untrue_comments(file_id, known.comments, there))
     for listing_id, (key, data) in page.listings.items():
         if _listed(data) != _listed(truth.listings.get((history.user, key))):
             yield untrue(f"listing {listing_id} of {key}")
 
 
-def _untrue_comments(file_id: str, known: Mapping[str, Any], truth: Truth) -> Iterator[str]:
-    told, there = shown_comments(known), shown_comments(truth.comments.get(file_id, {}))
+def untrue_comments(file_id: str, known: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[str]:
+    """What of these comments is not as it is at Google."""
+    told, there = shown_comments(known), shown_comments(there)
     for comment_id in sorted(told.keys() | there.keys()):
         if told.get(comment_id) != there.get(comment_id):
             yield (

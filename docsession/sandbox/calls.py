@@ -19,6 +19,7 @@ __all__ = ["DOWNLOAD", "Call", "Calls", "Quota", "QuotaSettings", "units_of"]
 
 _MINUTE = 60.0
 _RECENT = 100
+_LOGGED = 50_000
 
 READ, LIST, DOWNLOAD, EDIT = 5, 100, 200, 50
 _COST_OF_VERB = {
@@ -40,13 +41,17 @@ def units_of(method: str) -> int:
 
 @dataclass(slots=True)
 class Call:
-    """One request, as the page for people shows it."""
+    """One request: when it came, and what became of it (``status`` 0: nothing yet)."""
 
     time: str
     method: str
     user: str | None
     file: str | None
+    units: int = 0
     status: int = 0
+    door: str = ""
+    """The ``Host`` it was sent to: where several servers are told other addresses of the sandbox,
+    that says which of them sent it."""
 
 
 @dataclass(slots=True)
@@ -99,12 +104,18 @@ class Calls:
         self._by_user: dict[str, _Sum] = {}
         self._window = _Window()
         self._max_in_flight = self._in_flight
+        self._logged: deque[Call] = deque(maxlen=_LOGGED)
+        self._forgotten = 0
 
     @contextmanager
-    def metered(self, method: str, user: str | None, file_id: str | None, units: int) -> Iterator[Call]:
+    def metered(
+        self, method: str, user: str | None, file_id: str | None, units: int, door: str = ""
+    ) -> Iterator[Call]:
         """Count a request; it is in flight for as long as this context lasts."""
-        call = Call(rfc3339(self._clock.seconds()), method, user, file_id)
+        call = Call(rfc3339(self._clock.seconds()), method, user, file_id, units, door=door)
         self.recent.append(call)
+        self._forgotten += len(self._logged) == _LOGGED
+        self._logged.append(call)
         self._total.add(units)
         self._by_method.setdefault(method, _Sum()).add(units)
         if user is not None:
@@ -126,6 +137,10 @@ class Calls:
             "max_in_flight": self._max_in_flight,
             "max_per_minute": self._window.most.to_json(),
         }
+
+    def log(self) -> dict[str, Any]:
+        """The answer to ``GET /sandbox/calls/log``: each one, the oldest first."""
+        return {"calls": list(self._logged), "forgotten": self._forgotten}
 
 
 class QuotaSettings(Struct, forbid_unknown_fields=True, kw_only=True):

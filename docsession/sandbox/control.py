@@ -118,6 +118,11 @@ class Control:
         self._calls.reset()
         return _say(request, self._calls.to_json())
 
+    @app.route("/sandbox/calls/log", methods=["GET"])
+    def calls_one_by_one(self, request: IRequest) -> bytes:
+        """Every request since the meter was last set to zero."""
+        return _say(request, self._calls.log())
+
     @app.route("/sandbox/icons/<name>", methods=["GET", "HEAD"])
     def icon(self, request: IRequest, name: str) -> bytes:
         """A file type's icon. Pages of other origins show it; that is what it is for."""

@@ -47,7 +47,8 @@ class Exchange:
         follow from the method. What the route is to return is returned.
         """
         units = units_of(method) if units is None else units
-        with self._calls.metered(method, email, file_id, units) as call:
+        door = request.getHeader("Host") or ""
+        with self._calls.metered(method, email, file_id, units, door) as call:
             fault = self._faults.take(method, email, file_id)
             if fault is not None and fault.delay:
                 await self._wait(fault.delay)

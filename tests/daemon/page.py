@@ -37,18 +37,24 @@ class Browser:
     async def __aexit__(self, *_: object) -> None:
         await self.http.close()
 
-    async def cookie(self) -> dict[str, Any]:
-        async with self.http.post(f"{self.url}/api/generate_cookie", headers={"Origin": self.url}) as answer:
+    async def cookie(self, through: str = "") -> dict[str, Any]:
+        """A cookie; ``through`` another address of the server's than the one that pages know."""
+        url = f"{through or self.url}/api/generate_cookie"
+        async with self.http.post(url, headers={"Origin": self.url}) as answer:
             assert answer.status == 200, await answer.text()
             return await answer.json()  # type: ignore[no-any-return]
 
-    async def tab(self, name: str | None = None) -> Page:
+    async def socket(self, through: str = "") -> aiohttp.ClientWebSocketResponse:
+        """A socket on which nothing was said yet."""
+        url = f"{through or self.url}/api/socket"
+        return await self.http.ws_connect(url, headers={"Origin": self.url})
+
+    async def tab(self, name: str | None = None, *, through: str = "", visible: bool = True) -> Page:
         """A tab, opened; under the name of one from before, where given."""
-        cookie = await self.cookie()
-        socket = await self.http.ws_connect(f"{self.url}/api/socket", headers={"Origin": self.url})
-        page = Page(socket)
+        cookie = await self.cookie(through)
+        page = Page(await self.socket(through))
         extra = {} if name is None else {"connection": name}
-        page.opened = await page.call("session.open", session=cookie["session"], **extra)
+        page.opened = await page.call("session.open", session=cookie["session"], visible=visible, **extra)
         return page
 
     async def sign_in(self, email: str) -> None:
@@ -74,10 +80,15 @@ class Browser:
 
 
 class Page:
-    """One open socket."""
+    """One open socket. ``record`` hears of each message as it goes or comes: call, answer or event."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(
+        self,
+        socket: aiohttp.ClientWebSocketResponse,
+        record: Callable[[str, dict[str, Any]], None] = lambda what, message: None,
+    ) -> None:
         self.socket = socket
+        self._record = record
         self.opened: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
         self._answers: dict[Any, asyncio.Future[dict[str, Any]]] = {}
@@ -91,6 +102,7 @@ class Page:
         async for message in self.socket:
             decoded = json.loads(message.data)
             for one in decoded if isinstance(decoded, list) else [decoded]:
+                self._record("event" if "method" in one else "answer", one)
                 if "method" in one:
                     self.events.append(one)
                     if self.on_event is not None:
@@ -109,9 +121,9 @@ class Page:
         self._ids += 1
         call_id = self._ids if call_id is None else call_id
         self._answers[call_id] = asyncio.get_running_loop().create_future()
-        await self.socket.send_str(
-            json.dumps({"jsonrpc": "2.0", "id": call_id, "method": method, "params": params})
-        )
+        message = {"jsonrpc": "2.0", "id": call_id, "method": method, "params": params}
+        self._record("call", message)
+        await self.socket.send_str(json.dumps(message))
         return call_id
 
     async def result(self, call_id: Any) -> Any:
@@ -143,6 +155,14 @@ class Page:
         await asyncio.wait_for(self._reading, PATIENCE)
         assert self.close_code is not None
         return self.close_code
+
+    @property
+    def from_port(self) -> int:
+        """The port of this end of its TCP connection."""
+        connection = self.socket._response.connection
+        assert connection is not None
+        assert connection.transport is not None
+        return int(connection.transport.get_extra_info("sockname")[1])
 
     def abort(self) -> None:
         """Cut the socket, without a close frame."""

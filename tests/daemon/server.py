@@ -12,60 +12,13 @@ from tests.daemon.children import Child, free_port, twistd
 DRIVE = "https://www.googleapis.com/auth/drive"
 
 
-class Server:
-    """The daemon, and the sandbox as a process of its own, so that either can be killed alone.
+class Google:
+    """The sandbox as a process of its own, and what a test asks of it from outside."""
 
-    The daemon is configured as for a real Google project, with other endpoints: nothing in it
-    knows that its Google is a sandbox.
-    """
-
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        toml: str = "",
-        google: str = "",
-        port: int | None = None,
-        seed: dict[str, Any] | None = None,
-    ) -> None:
-        self.directory = directory
-        self.port = port or free_port()
-        self.admin_port = free_port()
+    def __init__(self, directory: Path, *, seed: dict[str, Any] | None = None) -> None:
         self.sandbox_port = free_port()
         self.sandbox_url = f"http://127.0.0.1:{self.sandbox_port}"
-        listen = self.port if port is None else free_port()
-        self.listen_port = listen
         (directory / "sandbox").mkdir()
-        (directory / "daemon").mkdir()
-        (directory / "secret").write_text("a secret of the project")
-        endpoints = "\n".join(
-            f'{name} = "{self.sandbox_url}{path}"'
-            for name, path in (
-                ("issuer", ""),
-                ("authorization", "/o/oauth2/v2/auth"),
-                ("token", "/token"),
-                ("revocation", "/revoke"),
-                ("certificates", "/oauth2/v1/certs"),
-                ("api", ""),
-            )
-        )
-        (directory / "docsession.toml").write_text(
-            f"""
-[server]
-listen = "tcp:{listen}:interface=127.0.0.1"
-admin_listen = "tcp:{self.admin_port}:interface=127.0.0.1"
-public_url = "{self.url}"
-demo = true
-[google]
-client_id = "the-project"
-client_secret_file = "secret"
-scopes = ["{DRIVE}"]
-{google}
-[google.endpoints]
-{endpoints}
-{toml}
-"""
-        )
         if seed is None:
             world = ["--state", str(directory / "sandbox" / "world.json")]
         else:
@@ -81,35 +34,6 @@ scopes = ["{DRIVE}"]
             cwd=directory / "sandbox",
             port=self.sandbox_port,
         )
-        self.daemon = Child(
-            twistd("docsession", "--config", str(directory / "docsession.toml")),
-            cwd=directory / "daemon",
-            port=listen,
-        )
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def database(self) -> Path:
-        return self.directory / "daemon" / "docsession-state" / "docsession.sqlite"
-
-    def __enter__(self) -> Server:
-        self.sandbox.start().wait_listening()
-        self.daemon.start().wait_listening()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.daemon.kill()
-        self.sandbox.kill()
-
-    def restart(self) -> None:
-        """``kill -9``, and start again."""
-        self.daemon.kill()
-        self.daemon.start().wait_listening()
-
-    # -- the sandbox, from outside
 
     def control(self, method: str, path: str, body: Any = None, token: str | None = None) -> Any:
         """A request to the sandbox; returns the decoded answer."""
@@ -137,3 +61,103 @@ scopes = ["{DRIVE}"]
         path = f"/drive/v3/files/{file_id}/comments?fields=comments(content)&pageSize=100"
         found = self.as_person("ann@example.com", "GET", path)
         return [comment["content"] for comment in found["comments"]]
+
+
+def configuration(
+    google: Google,
+    *,
+    listen: int,
+    admin: int,
+    public_url: str,
+    door: str = "",
+    in_google: str = "",
+    toml: str = "",
+) -> str:
+    """A daemon's configuration, as for a real Google project with other endpoints: nothing in it
+    knows that its Google is a sandbox. ``door`` is where the daemon itself is to reach that; the
+    client's secret is in the file ``secret`` beside it."""
+    door = door or google.sandbox_url
+    endpoints = "\n".join(
+        f'{name} = "{url}"'
+        for name, url in (
+            ("issuer", google.sandbox_url),
+            ("authorization", f"{google.sandbox_url}/o/oauth2/v2/auth"),
+            ("token", f"{door}/token"),
+            ("revocation", f"{door}/revoke"),
+            ("certificates", f"{door}/oauth2/v1/certs"),
+            ("api", door),
+        )
+    )
+    return f"""
+[server]
+listen = "tcp:{listen}:interface=127.0.0.1"
+admin_listen = "tcp:{admin}:interface=127.0.0.1"
+public_url = "{public_url}"
+demo = true
+[google]
+client_id = "the-project"
+client_secret_file = "secret"
+scopes = ["{DRIVE}"]
+{in_google}
+[google.endpoints]
+{endpoints}
+{toml}
+"""
+
+
+class Server(Google):
+    """The daemon, and the sandbox beside it, so that either can be killed alone."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        toml: str = "",
+        google: str = "",
+        port: int | None = None,
+        seed: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(directory, seed=seed)
+        self.directory = directory
+        self.port = port or free_port()
+        self.admin_port = free_port()
+        self.listen_port = self.port if port is None else free_port()
+        (directory / "daemon").mkdir()
+        (directory / "secret").write_text("a secret of the project")
+        (directory / "docsession.toml").write_text(
+            configuration(
+                self,
+                listen=self.listen_port,
+                admin=self.admin_port,
+                public_url=self.url,
+                in_google=google,
+                toml=toml,
+            )
+        )
+        self.daemon = Child(
+            twistd("docsession", "--config", str(directory / "docsession.toml")),
+            cwd=directory / "daemon",
+            port=self.listen_port,
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "daemon" / "docsession-state" / "docsession.sqlite"
+
+    def __enter__(self) -> Server:
+        self.sandbox.start().wait_listening()
+        self.daemon.start().wait_listening()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.daemon.kill()
+        self.sandbox.kill()
+
+    def restart(self) -> None:
+        """``kill -9``, and start again."""
+        self.daemon.kill()
+        self.daemon.start().wait_listening()
