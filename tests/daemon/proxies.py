@@ -81,12 +81,7 @@ class Proxy:
 
     def browser(self) -> Browser:
         """A browser that believes the certificate."""
-        browser = Browser(self.url)
-        browser.http = aiohttp.ClientSession(
-            cookie_jar=aiohttp.CookieJar(unsafe=True),
-            connector=aiohttp.TCPConnector(ssl=self.trust(), force_close=True),
-        )
-        return browser
+        return Browser(self.url, aiohttp.TCPConnector(ssl=self.trust(), force_close=True))
 
     def trust(self) -> ssl.SSLContext:
         """Believes this proxy's certificate, and no other."""

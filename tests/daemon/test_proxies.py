@@ -73,13 +73,10 @@ async def watching(browser: Browser, file_id: str) -> Page:
 
 
 async def all_hear(site: Site, tabs: list[Page], file_id: str, words: str) -> None:
-    """What one tab writes comes to all of them, wherever they are."""
+    """What one tab writes comes to all the others, wherever they are."""
     await tabs[0].call("drive.comments.create", fileId=file_id, requestBody={"content": words})
-    for tab in tabs:
-        await tab.event(
-            "document.changed",
-            lambda params: any(comment["content"] == words for comment in params.get("comments") or []),
-        )
+    for tab in tabs[1:]:
+        await tab.event("document.comment", lambda params: params["comment"]["content"] == words)
     assert site.comments(file_id).count(words) == 1
 
 
