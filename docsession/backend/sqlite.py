@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 
+from docsession.backend.sealing import SealedColumns
 from docsession.backend.sqlite_channels import ChannelTable
 from docsession.backend.sqlite_database import Database
 from docsession.backend.sqlite_documents import DocumentTables
 from docsession.backend.sqlite_journal import JournalTable
 from docsession.backend.sqlite_runner import AdbapiRunner, InlineRunner, Runner
-from docsession.backend.sqlite_sealing import SealedColumns
 from docsession.backend.sqlite_sessions import SessionTables
 from docsession.backend.sqlite_spent import SpentTable
 from docsession.backend.sqlite_tables import SLICE

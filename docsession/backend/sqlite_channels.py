@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlite3 import Cursor
 
-from docsession.backend.sqlite_sealing import encoded
+from docsession.backend.sealing import encoded
 from docsession.backend.sqlite_tables import Tables
 from docsession.model import ChannelRecord
 

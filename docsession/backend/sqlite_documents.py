@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from sqlite3 import Cursor
 from typing import Any
 
-import msgspec
-
-from docsession.backend.sqlite_sealing import encoded
+from docsession.backend.sealing import CommentsLookedAt, DocumentState, encoded
 from docsession.backend.sqlite_tables import Tables
 from docsession.model import CommentsRecord, DocumentRecord
 
 __all__ = ["DocumentTables"]
-
-
-class _DocumentState(msgspec.Struct, frozen=True):
-    """The part of a document's record that Google said."""
-
-    version: str
-    google_version: int
-    file: Mapping[str, Any]
-    doubted: float = 0.0
-
-
-class _CommentsLookedAt(msgspec.Struct, frozen=True):
-    """What is known of a document's comments beside themselves."""
-
-    mark: str
-    looked_at: float
 
 
 # The row beside the comments that says when they were looked at: no comment has this id.
@@ -65,7 +46,7 @@ class DocumentTables(Tables):
             query = "SELECT id, sealed FROM comments WHERE file_id = ?"
             rows = dict(cursor.execute(query, (file_id,)).fetchall())
             sealed = rows.pop(_LOOKED_AT, None)
-            looked_at = sealed and self._unsealed_comment(file_id, _LOOKED_AT, sealed, _CommentsLookedAt)
+            looked_at = sealed and self._unsealed_comment(file_id, _LOOKED_AT, sealed, CommentsLookedAt)
             found = {each: self._unsealed_comment(file_id, each, rows[each], dict) for each in rows}
             if looked_at is None or None in found.values():
                 return None  # some of them would be taken for all
@@ -79,8 +60,8 @@ class DocumentTables(Tables):
                 return
             query = "SELECT sealed FROM comments WHERE file_id = ? AND id = ?"
             row = cursor.execute(query, (file_id, _LOOKED_AT)).fetchone()
-            known = row and self._unsealed_comment(file_id, _LOOKED_AT, row[0], _CommentsLookedAt)
-            looked_at = _CommentsLookedAt(record.mark, record.looked_at)
+            known = row and self._unsealed_comment(file_id, _LOOKED_AT, row[0], CommentsLookedAt)
+            looked_at = CommentsLookedAt(record.mark, record.looked_at)
             if known is not None and known.looked_at > record.looked_at:
                 looked_at = known
             for comment_id, value in ((_LOOKED_AT, looked_at), *record.comments.items()):
@@ -97,7 +78,7 @@ class DocumentTables(Tables):
     def _document(self, cursor: Cursor, file_id: str) -> DocumentRecord | None:
         query = "SELECT as_of, sealed FROM documents WHERE file_id = ?"
         row = cursor.execute(query, (file_id,)).fetchone()
-        state = row and self._sealed.unseal_value("document", file_id, row[1], _DocumentState)
+        state = row and self._sealed.unseal_value("document", file_id, row[1], DocumentState)
         if state is None:
             return None
         query = "SELECT user_id, document_at, comments_at FROM proofs WHERE file_id = ?"
@@ -107,7 +88,7 @@ class DocumentTables(Tables):
         )
 
     def _put_state(self, cursor: Cursor, record: DocumentRecord, doubted: float) -> None:
-        data = encoded(_DocumentState(record.version, record.google_version, record.file, doubted))
+        data = encoded(DocumentState(record.version, record.google_version, record.file, doubted))
         sealed = self._sealed.seal("document", record.file_id, data)
         cursor.execute(
             """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from sqlite3 import Cursor
 
-from docsession.backend.sqlite_sealing import encoded
+from docsession.backend.sealing import encoded
 from docsession.backend.sqlite_tables import Tables
 from docsession.model import JournalEntry, JournalKey
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from sqlite3 import Cursor
 
-from docsession.backend.sqlite_sealing import encoded
+from docsession.backend.sealing import encoded
 from docsession.backend.sqlite_tables import SLICE, Tables
 from docsession.model import SessionRecord, SignInState
 

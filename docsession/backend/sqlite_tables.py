@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from docsession.backend.sealing import SealedColumns
 from docsession.backend.sqlite_database import Database
 from docsession.backend.sqlite_runner import Interaction
-from docsession.backend.sqlite_sealing import SealedColumns
 
 __all__ = ["SLICE", "Tables"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from sqlite3 import Cursor
 
-from docsession.backend.sqlite_sealing import encoded
+from docsession.backend.sealing import encoded
 from docsession.backend.sqlite_tables import SLICE, Tables
 from docsession.model import Grant, User
 

@@ -33,13 +33,15 @@ ROWS = (
     ),
     (
         "store",
-        "backend backend.memory backend.sqlite backend.sqlite_channels backend.sqlite_database"
-        " backend.sqlite_documents backend.sqlite_journal backend.sqlite_runner backend.sqlite_schema"
-        " backend.sqlite_sealing backend.sqlite_sessions backend.sqlite_spent backend.sqlite_tables"
-        " backend.sqlite_users backend.redis backend.redis_endpoint backend.redis_line"
-        " backend.redis_script backend.redis_welcome backend.redis_wire",
+        "backend backend.memory backend.redis backend.redis_channels backend.redis_documents"
+        " backend.redis_endpoint backend.redis_journal backend.redis_line backend.redis_meta"
+        " backend.redis_parts backend.redis_script backend.redis_sessions backend.redis_store"
+        " backend.redis_users backend.redis_welcome backend.redis_wire backend.sealing backend.sqlite"
+        " backend.sqlite_channels backend.sqlite_database backend.sqlite_documents backend.sqlite_journal"
+        " backend.sqlite_runner backend.sqlite_schema backend.sqlite_sessions backend.sqlite_spent"
+        " backend.sqlite_tables backend.sqlite_users",
     ),
-    ("moving", "backend.rows backend.sqlite_rows migration"),
+    ("moving", "backend.redis_rows backend.rows backend.sqlite_rows migration"),
     (
         "hub",
         "attention belonging demand discussion document documents economy events hearsay hints"

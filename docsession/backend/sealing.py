@@ -1,8 +1,9 @@
-"""What a sealed column holds: bytes or an encoded value, bound to its table and row."""
+"""What a store seals: bytes or an encoded value, bound to its kind and row."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,9 +11,25 @@ from twisted.logger import Logger
 
 from docsession.keys import Sealer, Unreadable
 
-__all__ = ["SealedColumns", "encoded"]
+__all__ = ["CommentsLookedAt", "DocumentState", "SealedColumns", "encoded"]
 
 T = TypeVar("T")
+
+
+class DocumentState(msgspec.Struct, frozen=True):
+    """The part of a document's record that Google said."""
+
+    version: str
+    google_version: int
+    file: Mapping[str, Any]
+    doubted: float = 0.0
+
+
+class CommentsLookedAt(msgspec.Struct, frozen=True):
+    """What is known of a document's comments beside themselves."""
+
+    mark: str
+    looked_at: float
 
 
 class SealedColumns:
