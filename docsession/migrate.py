@@ -6,22 +6,28 @@ docsession-migrate --config docsession.toml --from sqlite --to redis
 from __future__ import annotations
 
 import os
+import random
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 
+from docsession.backend.redis_meta import adopt_keys
+from docsession.backend.redis_rows import RedisRows
 from docsession.backend.rows import Rows
 from docsession.backend.sqlite_rows import SqliteRows
 from docsession.config import Config, Secrets
 from docsession.config_file import load
 from docsession.errors import ConfigError, Unavailable
-from docsession.keys import Keys, load_keys
+from docsession.keys import Keys, fingerprint, load_keys
 from docsession.migration import Comparison, Migration
+
+if TYPE_CHECKING:
+    from docsession.backend.redis import Redis
 
 __all__ = ["Options", "main", "table"]
 
@@ -75,8 +81,10 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
 
 async def _move(options: Options, config: Config, given: Secrets, keys: Keys, reactor: Any) -> None:
     places: dict[str, Rows] = {
-        "sqlite": SqliteRows(_database(config), _stamp(config), config.sessions),
-        "redis": _redis_rows(config, given, keys, reactor),
+        "sqlite": SqliteRows(_database(config), _stamp(config), keys, config.sessions),
+        "redis": RedisRows(
+            _redis(config, given, reactor), _stamp(config), keys, config.sessions, clock=reactor
+        ),
     }
     source, target = places[options["from"]], places[options["to"]]
     try:
@@ -102,12 +110,25 @@ def table(found: Sequence[Comparison]) -> list[str]:
 
 
 async def _adopt(config: Config, given: Secrets, keys: Keys, reactor: Any) -> None:
-    """What nodes compare theirs with, set to the configured keys."""
-    raise NotImplementedError
+    """What nodes compare their keys with, set to the configured ones."""
+    redis = _redis(config, given, reactor)
+    try:
+        await redis.start()
+        await adopt_keys(redis, keys)
+    except ConfigError as error:
+        _fail(error)
+    except Unavailable:
+        _fail("Redis is away")
+    finally:
+        await redis.stop()
+    _say(f"the keys of {redis.url} have the fingerprint {fingerprint(keys)[:12]} from now on")
 
 
-def _redis_rows(config: Config, given: Secrets, keys: Keys, reactor: Any) -> Rows:
-    raise NotImplementedError
+def _redis(config: Config, given: Secrets, reactor: Any) -> Redis:
+    # Only here, for what it imports takes the reactor.
+    from docsession.backend.redis import Redis
+
+    return Redis(config.backend, given.redis_password, reactor=reactor, rng=random.SystemRandom())
 
 
 def _database(config: Config) -> Path:

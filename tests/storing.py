@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
 from docsession.interfaces import Store
+from docsession.keys import Keys, Sealer
 from docsession.model import (
     ChannelRecord,
     CommentsRecord,
@@ -15,7 +21,7 @@ from docsession.model import (
     User,
 )
 
-__all__ = ["AT", "fill"]
+__all__ = ["AT", "TABLES", "contents", "fill"]
 
 AT = 1_800_000_000.0  # when all of it was stored
 
@@ -66,3 +72,21 @@ async def fill(store: Store, *, people: int = 3, at: float = AT) -> None:
         assert await store.add_channel(channel, replaces=None)
     for node in ("node-1", "node-2"):
         await store.save_spent("2027-01-15", node, 123_456)
+
+
+TABLES = (
+    *("users", "grants", "sessions", "retired", "sign_in_states", "orphans", "journal", "documents"),
+    *("proofs", "comments", "channels", "spent"),
+)
+
+
+def contents(path: Path, keys: Keys) -> dict[str, set[Any]]:
+    """All rows of a store file, by table; of a document what is in its sealed part."""
+    sealer = Sealer(keys)
+    with closing(sqlite3.connect(path)) as connection:
+        found = {name: set(connection.execute(f"SELECT * FROM {name}")) for name in TABLES}
+    found["documents"] = {
+        (file_id, as_of, sealer.unseal(sealed, about=f"document {file_id}"))
+        for file_id, as_of, sealed in found["documents"]
+    }
+    return found

@@ -14,11 +14,11 @@ from docsession.backend.redis_script import Script
 from docsession.backend.sealing import encoded
 from docsession.model import SessionRecord, SignInState
 
-__all__ = ["SessionKeys"]
+__all__ = ["SESSIONS", "SessionKeys"]
 
 # A session ends by itself, at the earlier of two times. "users" holds until when each user has a
 # session for sure: then somebody has to look again.
-_SESSIONS = (
+SESSIONS = (
     LUA
     + """
 local now, idle, absolute = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -65,11 +65,11 @@ end
 """
 )
 
-_SAVE = Script("save_session", _SESSIONS + "save(ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8])")
+_SAVE = Script("save_session", SESSIONS + "save(ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8])")
 
 _TOUCH = Script(
     "touch_sessions",
-    _SESSIONS
+    SESSIONS
     + """
 for i = 4, #ARGV, 2 do
   local key = P .. 'session:' .. ARGV[i]
@@ -82,11 +82,11 @@ end
 """,
 )
 
-_RETIRE = Script("retire_sessions", _SESSIONS + "for i = 6, #ARGV do retire(ARGV[i], ARGV[4], ARGV[5]) end")
+_RETIRE = Script("retire_sessions", SESSIONS + "for i = 6, #ARGV do retire(ARGV[i], ARGV[4], ARGV[5]) end")
 
 _REPLACE = Script(
     "replace_session",
-    _SESSIONS
+    SESSIONS
     + """
 retire(ARGV[6], ARGV[4], ARGV[5])
 save(ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11])

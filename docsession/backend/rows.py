@@ -1,6 +1,7 @@
 """A store as plain rows, kind by kind: what moves from one store to another as it is.
 
-What is sealed stays sealed: both stores bind it to the same words, so that a row needs no key to move.
+What is sealed stays sealed, for both stores bind it to the same words; but for the state of a document,
+which each store marks in its own way. What cannot be unsealed, and would have to be, counts as absent.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import msgspec
 
 from docsession.config import Sessions as Lifetimes
 
-__all__ = ["KINDS", "NEVER", "Kind", "Row", "Rows", "Tally", "expiry"]
+__all__ = ["KINDS", "NEVER", "Kind", "Row", "Rows", "Tally", "Values", "expiry"]
 
 NEVER = float("inf")
 
 Values = tuple[Any, ...]
+"""What is in a row: bytes, texts, numbers, None, and tuples of such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,9 @@ class Kind:
     keys: int = 1
 
 
-# In an order in which each finds what it needs: proofs and comments their document.
+# In an order in which each finds what it needs: a session ends its user's being an orphan.
+# "state" is an encoded DocumentState; "proofs" are (user, at the document, at its comments), "comments"
+# (id, sealed), both in the order of their names.
 KINDS = (
     Kind("users", ("user_id", "sealed")),
     Kind("grants", ("user_id", "sealed")),
@@ -39,9 +43,7 @@ KINDS = (
     Kind("sign_in_states", ("hash", "session", "expires", "sealed")),
     Kind("orphans", ("user_id", "since")),
     Kind("journal", ("hash", "socket", "begun", "outcome", "node")),
-    Kind("documents", ("file_id", "as_of", "sealed")),
-    Kind("proofs", ("file_id", "user_id", "document_at", "comments_at"), keys=2),
-    Kind("comments", ("file_id", "id", "sealed"), keys=2),
+    Kind("documents", ("file_id", "as_of", "state", "proofs", "comments")),
     Kind("channels", ("id", "user_id", "generation", "expires", "sealed")),
     Kind("spent", ("day", "node", "units"), keys=2),
 )
@@ -55,11 +57,8 @@ class Row:
     expires: float = NEVER
 
 
-def expiry(kind: Kind, values: Values, lifetimes: Lifetimes, document_as_of: float = 0.0) -> float:
-    """Until when this row is of use, from the times in it, as both stores reckon.
-
-    Proofs and comments have no time of their own: they live as long as their document.
-    """
+def expiry(kind: Kind, values: Values, lifetimes: Lifetimes) -> float:
+    """Until when this row is of use, from the times in it, as both stores reckon."""
     row: Mapping[str, Any] = dict(zip(kind.columns, values, strict=True))
     match kind.name:
         case "sessions":
@@ -72,8 +71,6 @@ def expiry(kind: Kind, values: Values, lifetimes: Lifetimes, document_as_of: flo
             return float(row["begun"] + lifetimes.journal)
         case "documents":
             return float(row["as_of"] + lifetimes.idle)
-        case "proofs" | "comments":
-            return document_as_of + lifetimes.idle
     return NEVER
 
 

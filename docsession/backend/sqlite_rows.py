@@ -10,15 +10,17 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from docsession.backend.rows import Kind, Row, Rows, expiry
+from docsession.backend.rows import Kind, Row, Rows, Values, expiry
+from docsession.backend.sealing import DocumentState, SealedColumns, encoded
 from docsession.backend.sqlite_runner import connect
 from docsession.backend.sqlite_schema import FileLock, prepare, sync_directory
 from docsession.config import Sessions as Lifetimes
 from docsession.errors import ConfigError
+from docsession.keys import Keys, Sealer
+from docsession.model import ChannelRecord, SignInState
 
 __all__ = ["SqliteRows"]
 
@@ -33,11 +35,18 @@ class SqliteRows:
     """Implements :class:`docsession.backend.rows.Rows`."""
 
     def __init__(
-        self, path: Path, stamp: Mapping[str, str], lifetimes: Lifetimes, *, slice_of: int = SLICE
+        self,
+        path: Path,
+        stamp: Mapping[str, str],
+        keys: Keys,
+        lifetimes: Lifetimes,
+        *,
+        slice_of: int = SLICE,
     ) -> None:
         self._path = path
         self._building = path.with_name(f"{path.name}.migrating")
         self._stamp = dict(stamp)
+        self._sealed = SealedColumns(Sealer(keys))
         self._lifetimes = lifetimes
         self._slice = slice_of
         self._lock = FileLock(path.with_name(f"{path.name}.lock"))
@@ -80,45 +89,69 @@ class SqliteRows:
             merged = {**(_decoded(row[0]) if row else {}), **noted}
             cursor.execute(
                 "INSERT OR REPLACE INTO stamp (name, value) VALUES (?, ?)",
-                (_NOTED, msgspec.json.encode(merged).decode()),
+                (_NOTED, encoded(merged).decode()),
             )
 
     async def read(self, kind: Kind, after: str) -> tuple[Sequence[Row], str]:
+        last = _key(kind, after)
         keys = ", ".join(kind.columns[: kind.keys])
-        of_document = kind.name in ("proofs", "comments")
-        columns = ", ".join(
-            (*kind.columns, "(SELECT as_of FROM documents WHERE file_id = rows.file_id)")
-            if of_document
-            else kind.columns
-        )
-        query = f"SELECT {columns} FROM {kind.name} AS rows"  # noqa: S608 - names of ours
-        key = msgspec.json.decode(after, type=list[str]) if after else []
-        values: list[Any] = [bytes.fromhex(part) if kind.columns[0] == "hash" else part for part in key]
-        if values:
-            query += f" WHERE ({keys}) > ({', '.join('?' * kind.keys)})"
-        query += f" ORDER BY {keys} LIMIT ?"
+        where = f"WHERE ({keys}) > ({', '.join('?' * kind.keys)})" if last else ""
+        columns = ", ".join(_columns(kind))
+        query = f"SELECT {columns} FROM {kind.name} {where} ORDER BY {keys} LIMIT ?"  # noqa: S608 - ours
         with self._transaction() as cursor:
-            found = cursor.execute(query, (*values, self._slice)).fetchall()
-        if not found:
-            return [], ""
-        width = len(kind.columns)
+            found = cursor.execute(query, (*last, self._slice)).fetchall()
+            values = [self._whole(cursor, each) for each in found] if kind.name == "documents" else found
         rows = [
-            Row(each[:width], expiry(kind, each[:width], self._lifetimes, *each[width:])) for each in found
+            Row(each, expiry(kind, each, self._lifetimes))
+            for each in values
+            if each is not None and self._is_readable(kind, each)
         ]
-        last = [part.hex() if isinstance(part, bytes) else part for part in found[-1][: kind.keys]]
-        return rows, msgspec.json.encode(last).decode() if len(found) == self._slice else ""
+        return rows, _after(found[-1][: kind.keys]) if len(found) == self._slice else ""
 
     async def write(self, kind: Kind, rows: Sequence[Row]) -> None:
-        keys = ", ".join(kind.columns[: kind.keys])
-        marks = ", ".join("?" * len(kind.columns))
-        # Not "INSERT OR REPLACE": replacing a document would delete its proofs and comments.
-        others = ", ".join(f"{column} = excluded.{column}" for column in kind.columns[kind.keys :])
-        command = (
-            f"INSERT INTO {kind.name} ({', '.join(kind.columns)}) VALUES ({marks})"  # noqa: S608
-            f" ON CONFLICT ({keys}) DO UPDATE SET {others}"
-        )
         with self._transaction() as cursor:
-            cursor.executemany(command, [row.values for row in rows])
+            values = [row.values for row in rows]
+            if kind.name == "documents":
+                values = [self._parted(*each) for each in values]
+            columns = _columns(kind)
+            cursor.executemany(
+                f"INSERT OR REPLACE INTO {kind.name} ({', '.join(columns)})"  # noqa: S608
+                f" VALUES ({', '.join('?' * len(columns))})",
+                values,
+            )
+            if kind.name == "documents":
+                self._put_parts(cursor, rows)
+
+    # -- documents
+
+    def _whole(self, cursor: sqlite3.Cursor, found: Values) -> Values | None:
+        file_id, as_of, sealed = found
+        state = self._sealed.unseal_value("document", file_id, sealed, DocumentState)
+        if state is None:
+            return None
+        proofs = cursor.execute(
+            "SELECT user_id, document_at, comments_at FROM proofs WHERE file_id = ? ORDER BY user_id",
+            (file_id,),
+        ).fetchall()
+        comments = cursor.execute(
+            "SELECT id, sealed FROM comments WHERE file_id = ? ORDER BY id", (file_id,)
+        ).fetchall()
+        return file_id, as_of, encoded(state), tuple(proofs), tuple(comments)
+
+    def _parted(self, file_id: str, as_of: float, state: bytes, *_: object) -> tuple[str, float, bytes]:
+        return file_id, as_of, self._sealed.seal("document", file_id, state)
+
+    def _put_parts(self, cursor: sqlite3.Cursor, rows: Sequence[Row]) -> None:
+        """After their documents, whose being replaced has deleted what was there."""
+        for file_id, _, _, proofs, comments in (row.values for row in rows):
+            cursor.executemany(
+                "INSERT INTO proofs (file_id, user_id, document_at, comments_at) VALUES (?, ?, ?, ?)",
+                [(file_id, *proof) for proof in proofs],
+            )
+            cursor.executemany(
+                "INSERT INTO comments (file_id, id, sealed) VALUES (?, ?, ?)",
+                [(file_id, *comment) for comment in comments],
+            )
 
     async def finish(self) -> None:
         with self._transaction() as cursor:
@@ -140,6 +173,17 @@ class SqliteRows:
         self._lock.release()
 
     # -- inside
+
+    def _is_readable(self, kind: Kind, values: Values) -> bool:
+        """The other store finds in the sealed part what this one has beside it."""
+        match kind.name:
+            case "channels":
+                return self._sealed.unseal_value("channel", values[0], values[-1], ChannelRecord) is not None
+            case "sign_in_states":
+                return (
+                    self._sealed.unseal_value("state", values[0].hex(), values[-1], SignInState) is not None
+                )
+        return True
 
     def _noted_before(self, source: str) -> Mapping[str, str]:
         if not self._building.exists():
@@ -180,6 +224,20 @@ class SqliteRows:
 
 def _decoded(text: str) -> dict[str, str]:
     return msgspec.json.decode(text, type=dict[str, str])
+
+
+def _columns(kind: Kind) -> tuple[str, ...]:
+    """Those of the table."""
+    return ("file_id", "as_of", "sealed") if kind.name == "documents" else kind.columns
+
+
+def _after(key: Values) -> str:
+    return encoded([part.hex() if isinstance(part, bytes) else part for part in key]).decode()
+
+
+def _key(kind: Kind, after: str) -> list[bytes | str]:
+    parts = msgspec.json.decode(after, type=list[str]) if after else []
+    return [bytes.fromhex(part) if kind.columns[0] == "hash" else part for part in parts]
 
 
 def _last_pulse(path: Path) -> float:

@@ -41,7 +41,7 @@ ROWS = (
         " backend.sqlite_runner backend.sqlite_schema backend.sqlite_sessions backend.sqlite_spent"
         " backend.sqlite_tables backend.sqlite_users",
     ),
-    ("moving", "backend.redis_rows backend.rows backend.sqlite_rows migration"),
+    ("moving", "backend.redis_kinds backend.redis_rows backend.rows backend.sqlite_rows migration"),
     (
         "hub",
         "attention belonging demand discussion document documents economy events hearsay hints"
