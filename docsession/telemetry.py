@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import provider
@@ -315,6 +318,31 @@ class Metrics:
         for value, read in reads.items():
             gauge.labels(value).set_function(read)
 
+    def count(self, name: str, what: str, read: Callable[[], float]) -> None:
+        """A counter that somebody else keeps."""
+        self.registry.register(_Counts(name, what, [], lambda: {"": read()}))
+
+    def count_each(self, name: str, what: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """The same for several, told apart by a label."""
+        self.registry.register(_Counts(name, what, [label], read))
+
     def text(self) -> bytes:
         """All of them in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class _Counts(Collector):
+    """Counters that are read when asked for."""
+
+    def __init__(
+        self, name: str, what: str, labels: list[str], read: Callable[[], Mapping[str, float]]
+    ) -> None:
+        self._make = partial(CounterMetricFamily, f"docsession_{name}", what, labels=labels)
+        self._named = bool(labels)
+        self._read = read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = self._make()
+        for value, count in self._read().items():
+            family.add_metric([value] if self._named else [], count)
+        yield family

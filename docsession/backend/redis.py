@@ -52,7 +52,7 @@ class Redis:
     def __init__(self, settings: Backend, password: str | None, *, reactor: Any, rng: random.Random) -> None:
         assert settings.url is not None
         self._url = parse_redis_url(settings.url)
-        self._password = password or self._url.password
+        self._password = password
         self._settings = settings
         self._patience = settings.answer_within
         self._reactor = reactor
@@ -167,14 +167,14 @@ class Redis:
 
     # -- messages
 
-    def subscribe(self, channel: str) -> None:
-        """Hear this channel (a full name) from now on, and after each reconnection."""
-        self._subscribed.add(channel)
-        self._tell("SUBSCRIBE", channel)
+    def subscribe(self, *channels: str) -> None:
+        """Hear these channels (full names) from now on, and after each reconnection."""
+        self._subscribed.update(channels)
+        self._tell("SUBSCRIBE", channels)
 
-    def unsubscribe(self, channel: str) -> None:
-        self._subscribed.discard(channel)
-        self._tell("UNSUBSCRIBE", channel)
+    def unsubscribe(self, *channels: str) -> None:
+        self._subscribed.difference_update(channels)
+        self._tell("UNSUBSCRIBE", channels)
 
     def on_message(self, call: Callable[[str, bytes], None]) -> None:
         """Call it with each channel and message."""
@@ -184,9 +184,9 @@ class Redis:
         """Call it when all subscriptions are there again: meanwhile messages may have been missed."""
         self._on_subscribed_again.append(call)
 
-    def _tell(self, verb: str, channel: str) -> None:
+    def _tell(self, verb: str, channels: Sequence[str]) -> None:
         if self._hearing.wire is not None:
-            self._hearing.wire.tell(verb, [channel])
+            self._hearing.wire.tell(verb, channels)
 
     def _heard(self, channel: bytes, payload: bytes) -> None:
         for call in self._on_message:

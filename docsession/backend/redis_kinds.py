@@ -253,7 +253,8 @@ class RowKeys(RedisStore):
         try:
             return await gatherResults([Deferred.fromCoroutine(each) for each in work], consumeErrors=True)
         except FirstError as error:
-            raise error.subFailure.value from None
+            error.subFailure.raiseException()
+            raise
 
     def _looked_after(self, user: str) -> Sequence[Any]:
         """Somebody looks soon whether this user has a session."""

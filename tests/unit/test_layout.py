@@ -33,9 +33,11 @@ ROWS = (
     ),
     (
         "store",
-        "backend backend.memory backend.redis backend.redis_channels backend.redis_documents"
-        " backend.redis_endpoint backend.redis_journal backend.redis_line backend.redis_meta"
-        " backend.redis_parts backend.redis_script backend.redis_sessions backend.redis_store"
+        "backend backend.memory backend.redis backend.redis_backend backend.redis_bus"
+        " backend.redis_channels backend.redis_documents backend.redis_endpoint backend.redis_journal"
+        " backend.redis_leases backend.redis_line backend.redis_meta backend.redis_parts"
+        " backend.redis_presence backend.redis_script backend.redis_sessions backend.redis_share"
+        " backend.redis_shares backend.redis_spread backend.redis_store"
         " backend.redis_users backend.redis_welcome backend.redis_wire backend.sealing backend.sqlite"
         " backend.sqlite_channels backend.sqlite_database backend.sqlite_documents backend.sqlite_journal"
         " backend.sqlite_runner backend.sqlite_schema backend.sqlite_sessions backend.sqlite_spent"
