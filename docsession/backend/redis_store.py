@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
@@ -17,8 +16,7 @@ from docsession.backend.redis_channels import ChannelKeys
 from docsession.backend.redis_documents import DocumentKeys
 from docsession.backend.redis_journal import JournalKeys
 from docsession.backend.redis_meta import Meta
-from docsession.backend.redis_parts import LUA
-from docsession.backend.redis_script import Script
+from docsession.backend.redis_parts import text
 from docsession.backend.redis_sessions import SessionKeys
 from docsession.backend.redis_users import UserKeys
 from docsession.backend.sealing import SealedColumns
@@ -31,18 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisStore"]
 
-_SPEND = Script(
-    "save_spent",
-    LUA
-    + """
--- ARGV: day, the day before, units, milliseconds it lasts. Nodes that tell of it late take nothing back.
-redis.call('DEL', P .. 'spent:' .. ARGV[2])
-local spent = redis.call('GET', P .. 'spent:' .. ARGV[1])
-if not spent or tonumber(spent) < tonumber(ARGV[3]) then
-  redis.call('SET', P .. 'spent:' .. ARGV[1], ARGV[3], 'PX', ARGV[4])
-end
-""",
-)
 _TWO_DAYS = 2 * 86_400_000
 
 
@@ -88,12 +74,13 @@ class RedisStore(SessionKeys, UserKeys, JournalKeys, DocumentKeys, ChannelKeys):
         pulse = self._redis.key("pulse")
         await self._redis.do_all([("SET", pulse, self._clock.seconds(), "PX", 60_000), ("GET", pulse)])
 
-    async def load_spent(self, day: str) -> int:
-        return int(await self._redis.do("GET", self._redis.key(f"spent:{day}")) or 0)
+    async def load_spent(self, day: str) -> Mapping[str, int]:
+        flat = await self._redis.do("HGETALL", self._redis.key(f"spent:{day}"))
+        return {text(node): int(units) for node, units in zip(flat[::2], flat[1::2], strict=True)}
 
-    async def save_spent(self, day: str, units: int) -> None:
-        before = date.fromisoformat(day) - timedelta(days=1)
-        await self._run(_SPEND, day, before.isoformat(), units, _TWO_DAYS)
+    async def save_spent(self, day: str, node: str, units: int) -> None:
+        key = self._redis.key(f"spent:{day}")
+        await self._redis.do_all([("HSET", key, node, units), ("PEXPIRE", key, _TWO_DAYS)])
 
     async def prune(
         self,
