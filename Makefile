@@ -6,7 +6,7 @@ ENVSTAMP := $(VENV)/.installed
 DEVSTAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run bench bench-google test lint types check docs clean drive-table layout
+.PHONY: help venv run bench bench-google bench-cluster test lint types check docs clean drive-table layout
 
 help:            ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -41,6 +41,9 @@ bench: $(DEVSTAMP) ## the main job: 200 people, 2,000 files, 100 browsers, cuts 
 
 bench-google: $(DEVSTAMP) ## what Google is asked, under six strategies, on a virtual clock; some five minutes
 	$(BIN)/python -m benchmarks.google_cost --json bench-google.json --rst docs/performance.rst
+
+bench-cluster: $(DEVSTAMP) ## several daemons on one Redis: cost, delay, and what faults do; some fifteen minutes
+	$(BIN)/python -m benchmarks.cluster --json bench-cluster.json --rst docs/performance.rst
 
 lint: $(DEVSTAMP)  ## ruff
 	$(BIN)/ruff check .

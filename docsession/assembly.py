@@ -17,7 +17,6 @@ from twisted.web.iweb import IAgent, IBodyProducer
 from docsession.config import Config, Secrets
 from docsession.connection import Connection
 from docsession.directory import Directory
-from docsession.document import Document
 from docsession.documents import Documents
 from docsession.economy import Economy
 from docsession.google.cache import Cache
@@ -33,6 +32,7 @@ from docsession.google.oauth import OAuth
 from docsession.interfaces import Backend, Wire
 from docsession.journal import Journal
 from docsession.keys import ChannelSigner, CookieSigner, Keys
+from docsession.listings_here import ListingsHere
 from docsession.methods import Catalogue
 from docsession.model import Grant, Identity, User
 from docsession.sessions import UserSession
@@ -142,7 +142,7 @@ def assemble(
         polling,
         economy.allowance,
         on_moved=cache.drop_file,
-        elsewhere=lambda user_id: hinted_elsewhere(user_id),
+        elsewhere=lambda user_id: listings.hinted(user_id),
         observer=metrics,
     )
 
@@ -158,7 +158,8 @@ def assemble(
             address=f"{push.url}/api/drive/notifications",
             held_back=economy.channels_held_back,
         ),
-        store,
+        backend,
+        of_users,
         clock,
         rng,
         life=push.life,
@@ -172,6 +173,7 @@ def assemble(
         channels,
         store,
         channel_signer,
+        of_users,
         clock,
         on_hint=documents.hinted,
         on_message=metrics.channel_message,
@@ -180,13 +182,16 @@ def assemble(
     def make_user(user: User, grant: Grant, on_dead: Callable[[str], Awaitable[None]]) -> UserSession:
         return UserSession(
             user,
-            make_grant=lambda dead: LiveGrant(
+            make_grant=lambda dead, rights: LiveGrant(
                 user.id,
                 grant,
                 oauth=oauth,
                 store=store,
+                leases=backend.leases,
                 clock=clock,
                 on_dead=dead,
+                on_stored=lambda: of_users.say(user.id, "grant"),
+                on_rights=rights,
                 on_refresh=metrics.refreshed,
             ),
             on_dead=on_dead,
@@ -196,6 +201,7 @@ def assemble(
             documents=documents,
             channels=channels,
             heard=of_users,
+            leases=backend.leases,
             clock=clock,
             rng=rng,
             polling=polling,
@@ -221,20 +227,12 @@ def assemble(
 
     backend.bus.on_gap(directory.missed)
     backend.bus.on_gap(documents.compare)
+    of_all.on("moved", documents.heard)
+
+    listings = ListingsHere(directory)
+    documents.listen(listings.moved)
+    listings.hear(of_users, backend.bus)
     of_all.on("moved", lambda message: cache.drop_file(str(message["file"])))
-
-    def touch_listings(via: str, document: Document) -> None:
-        for user in directory.live_users():
-            # Of who does not watch it, only those that show it: the rest their own feed says.
-            seen = document.file if user.id in document.watchers else None
-            user.listings.touched({document.id: seen})
-
-    documents.listen(touch_listings)
-
-    def hinted_elsewhere(user_id: str) -> None:
-        user = directory.live_user(user_id)
-        if user is not None:
-            user.listings.hinted()
 
     sign_in = SignIn(
         store,
@@ -250,7 +248,7 @@ def assemble(
     )
 
     # -- what pages may call
-    journal = Journal(store, clock)
+    journal = Journal(store, clock, backend.bus, of_users)
     catalogue = Catalogue(
         directory=directory,
         documents=documents,

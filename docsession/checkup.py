@@ -43,12 +43,12 @@ async def check(environment: Environment, say: Callable[[str], None]) -> bool:
         return f"{source}, fingerprint {fingerprint(environment.keys())[:12]}"
 
     async def store() -> str:
-        opened = environment.store(environment.keys())
-        await opened.open(environment.stamp())
+        shared = environment.shared(environment.keys())
+        await shared.start(environment.stamp())
         try:
-            await opened.ping()
+            await shared.backend.store.ping()
         finally:
-            await opened.close()
+            await shared.stop()
         return "opens, writes and reads"
 
     async def address(endpoint: str) -> str:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from twisted.application import strports
@@ -19,22 +19,41 @@ from twisted.web.iweb import IAgent
 from twisted.web.server import Site
 
 from docsession.assembly import Assembly, assemble
-from docsession.backend.memory import Switchboard, WholeQuota
-from docsession.backend.sqlite import AdbapiRunner, SqliteStore
+from docsession.backend.embedded import EmbeddedBackend
 from docsession.config import Config, Secrets
 from docsession.errors import ConfigError, Unavailable
 from docsession.interfaces import Backend, Store
 from docsession.keys import Keys, Sealer, load_keys
 from docsession.sandbox.app import Sandbox, StateError
 from docsession.tasks import sleep, with_timeout
+from docsession.telemetry import Metrics
 from docsession.web.sites import PublicSite, QuietSite, admin_resource
 
-__all__ = ["Daemon", "Environment"]
+__all__ = ["Daemon", "Environment", "Shared"]
 
 # Each tab is told its own delay within this, so that they don't come back as a herd.
 DRAIN_SPREAD = 5.0
 # Writes under way are given this long to end before the store closes.
 LAST_WRITES = 10.0
+
+
+class Shared(Protocol):
+    """A backend, from its start to its stop."""
+
+    @property
+    def backend(self) -> Backend: ...
+
+    async def start(self, stamp: Mapping[str, str]) -> None:
+        """Open it. Raises :class:`ConfigError` where it is not ours, or cannot be used."""
+
+    async def stop(self) -> None:
+        """Give back what is held, and close it."""
+
+    async def health(self) -> Mapping[str, str]:
+        """What ``/readyz?verbose`` says of it beside the store."""
+
+    def measure(self, metrics: Metrics) -> None:
+        """Show the operator where it stands."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +74,17 @@ class Environment:
         """Read, or made at the first start. Raises ConfigError."""
         return load_keys(self.state_directory(), configured=self.secrets.keys)
 
-    def store(self, keys: Keys) -> Store:
-        """The embedded store; not opened yet."""
-        path = self.state_directory() / "docsession.sqlite"
-        return SqliteStore(path, Sealer(keys), run=AdbapiRunner(path, self.reactor), clock=self.reactor)
+    def shared(self, keys: Keys) -> Shared:
+        """What must survive this process, and what it shares with others: a file, or a Redis. Not
+        opened yet."""
+        settings, sealer = self.config.backend, Sealer(keys)
+        if settings.url is None:
+            path = self.state_directory() / "docsession.sqlite"
+            return EmbeddedBackend(path, sealer, reactor=self.reactor)
+        # Imported only where there is a Redis: its client takes the reactor when it is imported.
+        from docsession.backend.redis_backend import redis_backend
 
-    def backend(self, store: Store) -> Backend:
-        """The embedded one: this process, and its store."""
-        return Backend(store, *Switchboard(self.reactor).node("one"), WholeQuota())
+        return redis_backend(self.config, self.secrets, keys, reactor=self.reactor, rng=self.rng)
 
     def stamp(self) -> dict[str, str]:
         """Whose store it is: a sandbox never gets a real grant, nor one client another's."""
@@ -118,7 +140,7 @@ class Daemon(Service):
         self._stopping = False
         # How to stop what runs, in the order it was started.
         self._running: list[tuple[str, Callable[[], Any]]] = []
-        self._store: Store | None = None
+        self._shared: Shared | None = None
         self.assembly: Assembly | None = None
 
     def setServiceParent(self, parent: Any) -> None:
@@ -149,9 +171,9 @@ class Daemon(Service):
         environment, config = self._environment, self._environment.config
         reactor = environment.reactor
         keys = environment.keys()
-        self._store = environment.store(keys)
-        await self._store.open(environment.stamp())
-        self._running.append(("store", lambda: Deferred.fromCoroutine(self._close_store())))
+        shared = self._shared = environment.shared(keys)
+        await shared.start(environment.stamp())
+        self._running.append(("store", lambda: Deferred.fromCoroutine(_stopped(shared))))
         pool = environment.pool()
         self._running.append(("connections to Google", pool.closeCachedConnections))
         if environment.sandbox_url is not None:
@@ -166,13 +188,14 @@ class Daemon(Service):
             config,
             environment.secrets,
             keys,
-            backend=environment.backend(self._store),
+            backend=shared.backend,
             clock=reactor,
             agent=environment.agent(pool),
             rng=environment.rng,
             sandbox_url=environment.sandbox_url,
             health=self._health,
         )
+        shared.measure(assembly.metrics)
         self._running.append(("what was spent", assembly.spending.stopService))
         assembly.spending.startService()
         self._running.append(("what is asked of Google", assembly.economy.stopService))
@@ -209,12 +232,13 @@ class Daemon(Service):
 
     async def _health(self) -> Mapping[str, str]:
         parts = {"serving": "draining" if self._stopping else "ok"}
+        assert self._shared is not None
         try:
-            assert self._store is not None
-            await with_timeout(self._environment.reactor, 5, _pinged(self._store))
+            await with_timeout(self._environment.reactor, 5, _pinged(self._shared.backend.store))
             parts["store"] = "ok"
         except (Unavailable, TimeoutError):
             parts["store"] = "unavailable"
+        parts.update(await self._shared.health())
         return parts
 
     # -- stopping
@@ -238,13 +262,13 @@ class Daemon(Service):
             await sleep(self._environment.reactor, 0.05)
             waited += 0.05
 
-    async def _close_store(self) -> None:
-        if self._store is not None:
-            await self._store.close()
-
 
 async def _pinged(store: Store) -> None:
     await store.ping()
+
+
+async def _stopped(shared: Shared) -> None:
+    await shared.stop()
 
 
 def _one_line(error: Exception) -> str:

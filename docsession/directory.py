@@ -22,6 +22,7 @@ from docsession.documents import Documents
 from docsession.errors import CloseCode, InvalidRequest, SessionUnknown, TooMany
 from docsession.google.oauth import OAuth
 from docsession.interfaces import Store
+from docsession.journal import connection_name, is_of_epoch
 from docsession.live import LiveSessions
 from docsession.model import Grant, Identity, SessionRecord, User
 from docsession.sessions import BrowserSession, UserSession
@@ -83,6 +84,7 @@ class Directory(Service):
         self._opened: TTLCache[str, bool] = TTLCache(_REMEMBERED, lifetimes.fresh_cookie, timer=clock.seconds)
         self._reviving: Flights[BrowserSession | None] = Flights(abandon=False)
         self._starting: Flights[UserSession | None] = Flights(abandon=False)
+        users.on("grant", lambda user_id, message: self._grant_elsewhere(user_id))
         users.on("opened", lambda user_id, message: self._opened_elsewhere(message))
 
     # -- numbers
@@ -142,7 +144,7 @@ class Directory(Service):
 
     # -- the ladder
 
-    async def open(self, connection: Connection, *, name: str | None, new_name: str, visible: bool) -> str:
+    async def open(self, connection: Connection, *, name: str | None, new_id: str, visible: bool) -> str:
         """Join ``connection`` to its session; returns ``live``, ``stored`` or ``new``.
 
         Raises SessionUnknown, TooMany (the socket is closed after that), Unavailable.
@@ -163,9 +165,15 @@ class Directory(Service):
         if older is not None:
             _replace(older)
         self._opened[browser.id] = True
-        resumed = name is not None and how != "new"
+        # A journal that was lost knows nothing of an older name.
+        epoch = self._store.epoch
+        resumed = name is not None and how != "new" and is_of_epoch(name, epoch)
         connection.visible = visible
-        connection.opened(browser, name if name is not None and resumed else new_name, resumed=resumed)
+        connection.opened(
+            browser,
+            name if name is not None and resumed else connection_name(epoch, new_id),
+            resumed=resumed,
+        )
         self._live.join(browser, connection)
         if browser.user is not None and name is not None:
             self._users.say(browser.user.id, "opened", session=browser.id, connection=name)
@@ -316,6 +324,11 @@ class Directory(Service):
 
     def _ended(self, browser: BrowserSession) -> None:
         self._upkeep.touch(browser.id, browser.last_seen)
+
+    def _grant_elsewhere(self, user_id: str) -> None:
+        user = self._live.users.get(user_id)
+        if user is not None:
+            user.grant.stored_elsewhere()
 
     def _opened_elsewhere(self, message: Mapping[str, Any]) -> None:
         browser = self._live.browsers.get(message["session"])

@@ -121,6 +121,8 @@ class Document:
         self.gone = False
         self.seen_at = 0.0
         self.saved_at = 0.0
+        # It moved, and the other nodes are still to hear of it.
+        self.unsaid_move = False
         # The mark of the state that the store has, as far as is known here.
         self.stored: str | None = None
 
@@ -197,6 +199,7 @@ class Document:
             self.file.update(view.shared)
         self.file["version"] = self.version
         if moved:
+            self.unsaid_move = True
             self.moved_at = self.stirred_at = now
             self.bumped_at = self.bumped_at if first else now
         self.unsettled |= bool(names)

@@ -148,7 +148,7 @@ class DriveCalls:
     def _spread(
         self, request: DriveRequest, answer: Mapping[str, Any], as_of: float, tab: Tab | None
     ) -> None:
-        documents, viewer = self._documents, self._viewer
+        written, viewer = self._documents.written, self._viewer
         family, verb = _parts(request)
         file_id = request.file_id
         if family in ("files", "drives", "permissions"):
@@ -162,17 +162,17 @@ class DriveCalls:
         elif family == "comments":
             comment = _deleted(request, "commentId") if verb == "delete" else shared_comment(answer)
             if "id" in comment:
-                documents.learn_comment(viewer, file_id, comment, teller=tab)
+                written.learn_comment(viewer, file_id, comment, teller=tab)
             else:
-                documents.comments_touched(file_id)
+                written.comments_touched(file_id)
         elif family == "replies":
             reply = _deleted(request, "replyId") if verb == "delete" else shared_comment(answer)
             comment_id = str(request.params.get("commentId", ""))
-            documents.learn_reply(viewer, file_id, comment_id, reply, teller=tab)
+            written.learn_reply(viewer, file_id, comment_id, reply, teller=tab)
         elif family == "permissions":
-            documents.access_changed(file_id)
+            written.access_changed(file_id)
         else:
-            documents.touched(file_id)
+            written.touched(file_id)
         if self.listings is not None and family in ("files", "drives", "permissions"):
             if family == "files" and verb in _TELLING and isinstance(answer.get("id"), str):
                 self.listings.touched({answer["id"]: answer}, at_once=True)
@@ -182,20 +182,20 @@ class DriveCalls:
     def _learn_file(
         self, request: DriveRequest, verb: str, answer: Mapping[str, Any], as_of: float, tab: Tab | None
     ) -> None:
-        documents, file_id = self._documents, request.file_id
+        written, file_id = self._documents.written, request.file_id
         if verb == "delete" and file_id is not None:
-            documents.deleted(file_id)
+            written.deleted(file_id)
             return
         if file_id is not None and ("addParents" in request.params or "removeParents" in request.params):
-            documents.access_changed(file_id)  # who may see it follows from where it is
+            written.access_changed(file_id)  # who may see it follows from where it is
         if file_id is None or verb == "copy":
             return  # a new file, which nobody can be watching
         try:
             view = view_of(answer, as_of)
         except (KeyError, ValueError):
-            documents.touched(file_id)
+            written.touched(file_id)
         else:
-            documents.learn(self._viewer, view, teller=tab)
+            written.learn(self._viewer, view, teller=tab)
 
     def _doubt(self, request: DriveRequest) -> None:
         """A write failed: whatever became of it, what is known may be wrong now."""
@@ -203,10 +203,10 @@ class DriveCalls:
         self._cache.drop_listings(self._account.id)
         if request.file_id is not None:
             if family == "permissions":
-                self._documents.access_changed(request.file_id)
+                self._documents.written.access_changed(request.file_id)
             elif family in ("comments", "replies"):
-                self._documents.comments_touched(request.file_id)
-            self._documents.touched(request.file_id)
+                self._documents.written.comments_touched(request.file_id)
+            self._documents.written.touched(request.file_id)
 
     @asynccontextmanager
     async def _in_turn(self, file_id: str | None) -> AsyncIterator[None]:

@@ -54,6 +54,14 @@ class Hearsay:
         neighbours.hear = self._hear
         neighbours.on_turn = self._turn
 
+    def moved(self, message: Mapping[str, Any]) -> None:
+        """A file moved; where it is watched, the message says what it is now."""
+        file_id = str(message["file"])
+        self._learning.forget_kept(file_id)
+        document = self._find(file_id)
+        if document is not None and "mark" in message:
+            self._seen(document, message)
+
     def compare(self, documents: Iterable[Document]) -> None:
         """Messages may have been missed: what is stored is compared with what is known here."""
         waiting = list(documents)

@@ -115,7 +115,7 @@ class Learning:
         first = not document.discussion.loaded
         changed = document.learn_comments(comments)
         if changed:
-            self.moved(document.id)
+            self.moved(document.id, say=False)
         self.telling.comments(document, "poll")
         if first or changed:
             self._keeping.save_comments(document, None if first else changed, via="poll", by=viewer.id)
@@ -139,8 +139,6 @@ class Learning:
         if watcher is not None and learnt.taken and teller in watcher.tabs:
             watcher.tabs[teller].version = document.version
             watcher.tabs[teller].names.clear()
-        if learnt.moved:
-            self._neighbours.say_moved(document.id)
         self._follow(document, learnt, via)
         if own_changed and watcher is not None:
             tell_touched(document, watcher, but=teller)
@@ -212,11 +210,12 @@ class Learning:
         tell_lost(document, watcher, reason)
         self._let_go(document)
 
-    def moved(self, file_id: str) -> None:
-        """Something was written to it through here, or seen to have happened to it."""
+    def moved(self, file_id: str, *, say: bool = True) -> None:
+        """Something happened to it. ``say``: nothing else will tell the other nodes."""
         self.looks.moved()
         self._on_moved(file_id)
-        self._neighbours.say_moved(file_id)
+        if say:
+            self._neighbours.say_moved(file_id)
 
     def comments_moved(self, document: Document) -> None:
         """At least may have: who watches them wants to know."""

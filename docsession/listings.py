@@ -1,8 +1,8 @@
 """A user's live listings: kept true by the feed, by peers' writes and by what looks find.
 
-The feed is swept only while a listing is watched, when it is due: a LoopingCall of the user's own,
-whose interval never moves, sees to that. A listing is run again only for what could belong to it,
-and not more often than a gap allows, but at once for what its own user wrote.
+The feed is swept only while a listing is watched (:mod:`docsession.sweeping`). A listing is run again
+only for what could belong to it, and not more often than a gap allows, but at once for what its own
+user wrote, at whatever node.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from docsession import rpc
@@ -25,16 +24,20 @@ from docsession.document import Tab
 from docsession.errors import DocsessionError
 from docsession.google.cache import Cached
 from docsession.google.drive_request import DriveRequest
-from docsession.google.feed import Feed, Sweep
+from docsession.google.feed import FILE_FIELDS, Feed, Sweep
 from docsession.google.table import COSTS
+from docsession.interfaces import Leases
 from docsession.listing import Listing
+from docsession.sweeping import SWEPT, TIMER, Sweeping
 from docsession.tasks import Background, sleep
 from docsession.times import rfc3339
 
-__all__ = ["Listings"]
+__all__ = ["LISTING_KINDS", "Files", "Listings"]
 
-# So often it is seen whether a sweep is due.
-TICK = 5.0
+# What other nodes are told: this user has written.
+TOUCHED = "touched"
+# What is said of a user's listings between nodes.
+LISTING_KINDS = (SWEPT, TIMER, TOUCHED)
 # So many files of one sweep are handed on at a time; others get their turn in between.
 _SLICE = 500
 
@@ -50,7 +53,8 @@ class Read(Protocol):
 class Listings(Service):
     """The listings that one user's tabs watch; tabs with the same params share one.
 
-    ``on_changed`` hears of each file that the feed names, ``on_lost`` when it may have missed some,
+    ``say`` tells the other nodes where the user is live. ``on_changed`` hears of each file that the feed
+    names, ``on_lost`` when it may have missed some, ``on_written`` of what the user wrote at another node,
     ``on_sweep`` of each sweep's outcome (``ok``, ``failed``, ``lost``), ``on_run`` why a listing is
     run again (``feed``, ``lost``, ``touched``, ``write``, ``timer``, ``failed``).
     """
@@ -65,37 +69,43 @@ class Listings(Service):
         rng: random.Random,
         polling: Polling,
         allowance: Allowance,
+        leases: Leases,
+        say: Callable[..., None],
         *,
         read: Read,
         on_changed: Callable[[str], None],
         on_lost: Callable[[], None],
+        on_written: Callable[[Files | None], None],
         new_id: Callable[[], str],
         on_sweep: Callable[[str], None] = lambda outcome: None,
         on_run: Callable[[str], None] = lambda cause: None,
     ) -> None:
-        self._user_id = user_id
-        self._feed = feed
         self._clock = clock
-        self._rng = rng
         self._polling = polling
         self._allowance = allowance
         self._demand = allowance.demand
+        self._say = say
         self._read = read
         self._on_changed = on_changed
         self._on_lost = on_lost
+        self._on_written = on_written
         self._new_id = new_id
-        self._on_sweep = on_sweep
         self._on_run = on_run
+        self._sweeping = Sweeping(
+            user_id,
+            feed,
+            clock,
+            rng,
+            polling,
+            allowance,
+            leases,
+            say,
+            act_on=self._act_on,
+            run_by_timer=self._run_by_timer,
+            on_sweep=on_sweep,
+        )
         self._listings: dict[Hashable, Listing] = {}
-        self._loop = LoopingCall(self._tick)
-        self._loop.clock = clock
         self._work = Background(self._log)
-        self._sweeping = self._sweep_again = False
-        self._swept_at = float("-inf")
-        self._due = 0.0
-        # When those are run again that the feed knows nothing of.
-        self._elsewhere_due = 0.0
-        self._hinted: IDelayedCall | None = None
         self._starting = 0
         self._beginning: Counter[Tab] = Counter()
         # How often anything was touched: a reading that was begun before may not show it.
@@ -112,16 +122,14 @@ class Listings(Service):
         self._beginning[tab] += 1
         try:
             # The token first: what happens while the listing is read shows in the first sweep.
-            await self._feed.begin()
+            await self._sweeping.begin()
             listing, cached = await self._first(request)
             listing.tabs[tab] = listing.digest
             listing.tell(cached)
             if listing.again and not listing.running:
                 self._run(listing, "touched")
-            if self.running and not self._loop.running:
-                self._swept_at = self._clock.seconds()
-                self._due, self._elsewhere_due = self._next(self._interval()), self._next(self._polling.feed)
-                self._loop.start(TICK, now=False)
+            if self.running:
+                self._sweeping.start()
             self._plan()
         finally:
             self._starting -= 1
@@ -168,16 +176,20 @@ class Listings(Service):
 
     def touched(self, files: Files, *, at_once: bool = False) -> None:
         """Something happened to these; None for one that is out of sight. ``at_once``: the user did it."""
-        self._touches += 1
-        for listing in list(self._listings.values()):
-            if any(listing.could_hold(file_id, file) for file_id, file in files.items()):
-                self._run(listing, "write" if at_once else "touched", at_once=at_once)
+        if at_once:
+            self._say(TOUCHED, files=_shown(files), at_once=True)
+        self._touch(files, at_once=at_once)
 
     def all_touched(self, *, at_once: bool = False) -> None:
-        """Something happened, nobody can tell to what; ``at_once``: the user did it."""
+        """The user did something, nobody can tell to what; ``at_once``: and it is done."""
+        self._say(TOUCHED, files=None, at_once=at_once)
+        self._touch(None, at_once=at_once)
+
+    def _touch(self, files: Files | None, *, at_once: bool) -> None:
         self._touches += 1
         for listing in list(self._listings.values()):
-            self._run(listing, "write" if at_once else "touched", at_once=at_once)
+            if files is None or any(listing.could_hold(file_id, file) for file_id, file in files.items()):
+                self._run(listing, "write" if at_once else "touched", at_once=at_once)
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
@@ -196,17 +208,33 @@ class Listings(Service):
 
     def hinted(self) -> None:
         """Google pushed, and no watched document explains why: the feed is read soon."""
-        if not self._loop.running or self._hinted is not None:
-            return
-        wait = max(0.0, self._swept_at + self._gap() - self._clock.seconds())
-        self._hinted = self._clock.callLater(wait, self._sweep_for_hint)
+        self._sweeping.hinted()
+
+    # -- what other nodes say
+
+    def heard(self, kind: str, message: Mapping[str, Any]) -> None:
+        """Of this user's log, or listings."""
+        if kind == SWEPT and not self._listings:
+            for file_id in message["files"] or ():  # who has no listing may have a document
+                self._on_changed(file_id)
+        elif kind == SWEPT:
+            self._sweeping.heard(message)
+        elif kind == TIMER:
+            self._sweeping.on_timer()
+        elif kind == TOUCHED:
+            self._on_written(message["files"])
+            self._touch(message["files"], at_once=message["at_once"])
+
+    def missed(self) -> None:
+        """What other nodes said may not have been heard."""
+        self._sweeping.missed()
 
     def stopService(self) -> None:
         Service.stopService(self)
         for listing in list(self._listings.values()):
             listing.rest()
         self._listings.clear()
-        self._rest()
+        self._sweeping.stop()
         self._work.cancel()
 
     # -- inside: the feed
@@ -215,77 +243,20 @@ class Listings(Service):
         """Stop sweeping if nobody watches or is about to."""
         if self._listings or self._starting:
             self._plan()
-            return
-        if self._loop.running:
-            self._loop.stop()
-        if self._hinted is not None and self._hinted.active():
-            self._hinted.cancel()
-        self._hinted = None
-        self._demand.drop(("feed", self._user_id))
-        self._feed.end()
+        else:
+            self._sweeping.rest()
 
     def _plan(self) -> None:
-        """What sweeping costs, and running those that the feed knows nothing of."""
         if self._listings:
-            elsewhere = sum(listing.elsewhere for listing in self._listings.values())
-            cost = self._allowance.cost(COSTS["list"])
-            per_feed = cost * (self._polling.feed / self._interval() + elsewhere)
-            self._demand.plan(("feed", self._user_id), per_feed, self._polling.feed)
+            self._sweeping.plan(sum(listing.elsewhere for listing in self._listings.values()))
 
-    def _interval(self) -> float:
-        has_channel = self._allowance.has_channel(self._user_id)
-        return self._polling.feed_with_push if has_channel else self._polling.feed
-
-    def _next(self, interval: float) -> float:
-        stretched = self._demand.stretched(interval, self._rng, self._polling.jitter)
-        return self._clock.seconds() + stretched
-
-    def _gap(self) -> float:
-        return self._polling.listing_gap * self._demand.stretch
-
-    def _tick(self) -> None:
+    def _run_by_timer(self) -> None:
         now = self._clock.seconds()
-        if now >= self._elsewhere_due:
-            self._elsewhere_due = self._next(self._polling.feed)
-            for listing in list(self._listings.values()):
-                # What came or went with a folder may have no entry in the log at all.
-                old = now - listing.as_of >= self._polling.listing * self._demand.stretch
-                if listing.elsewhere or listing.stale or old:
-                    self._run(listing, "failed" if listing.stale else "timer")
-        # A channel that ended leaves a due time that is far too late.
-        if now >= min(self._due, self._swept_at + 2 * self._interval() * self._demand.stretch):
-            self._begin_sweep()
-
-    def _sweep_for_hint(self) -> None:
-        self._hinted = None
-        if self._sweeping:
-            self._sweep_again = True  # it began before whatever the hint was about
-        elif self._loop.running:
-            self._begin_sweep()
-
-    def _begin_sweep(self) -> None:
-        self._due = self._next(self._interval())
-        self._plan()
-        if not self._sweeping:
-            self._swept_at = self._clock.seconds()
-            self._work.spawn(self._sweep())
-
-    async def _sweep(self) -> None:
-        self._sweeping = True
-        try:
-            sweep = await self._feed.sweep()
-            await self._act_on(sweep)
-        except DocsessionError as error:
-            # The token has not moved; the next sweep sees what this one would have.
-            self._log.debug("a sweep failed: {reason}", reason=error.name)
-            self._on_sweep("failed")
-            # Also where Google tells of changes by itself: this one it has told of.
-            self._due = min(self._due, self._next(self._polling.feed))
-        finally:
-            self._sweeping = False
-        if self._sweep_again:
-            self._sweep_again = False
-            self.hinted()
+        for listing in list(self._listings.values()):
+            # What came or went with a folder may have no entry in the log at all.
+            old = now - listing.as_of >= self._polling.listing * self._demand.stretch
+            if listing.elsewhere or listing.stale or old:
+                self._run(listing, "failed" if listing.stale else "timer")
 
     async def _act_on(self, sweep: Sweep) -> None:
         if sweep.files or sweep.lost or sweep.drives:
@@ -303,8 +274,6 @@ class Listings(Service):
         for listing in list(self._listings.values()):
             if sweep.lost or listing in hit or (sweep.drives and listing.elsewhere):
                 self._run(listing, "lost" if sweep.lost else "feed")
-        self._feed.done(sweep)
-        self._on_sweep("lost" if sweep.lost else "ok")
 
     # -- inside: runs
 
@@ -318,7 +287,8 @@ class Listings(Service):
         if listing.running:
             listing.again, listing.again_at_once = True, listing.again_at_once or at_once
             return
-        wait = 0.0 if at_once else listing.begun + self._gap() - self._clock.seconds()
+        gap = self._polling.listing_gap * self._demand.stretch
+        wait = 0.0 if at_once else listing.begun + gap - self._clock.seconds()
         if wait > 0:
             if listing.timer is None or not listing.timer.active():
                 listing.timer = self._clock.callLater(wait, self._run, listing, cause)
@@ -344,3 +314,12 @@ class Listings(Service):
             listing.running = False
         if listing.again and listing.tabs:
             self._run(listing, listing.cause, at_once=listing.again_at_once)
+
+
+def _shown(files: Files) -> Files:
+    """What decides to which listings they could belong, and no more."""
+    names = FILE_FIELDS.split(",")
+    return {
+        file_id: None if file is None else {name: file[name] for name in names if name in file}
+        for file_id, file in files.items()
+    }

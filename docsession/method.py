@@ -117,7 +117,8 @@ class DriveEntry:
 
     async def call(self, connection: Connection, call: rpc.Call) -> bytes:
         request = prepare(self.method, rpc.decode_params(call.params, dict[str, Any]), self._policy)
-        calls = connection.user.calls
+        user = connection.user
+        calls = user.calls
         if not self.method.is_write:
             return rpc.result_outcome(rpc.encode(await calls.read(request)))
         if call.id is None:
@@ -130,6 +131,7 @@ class DriveEntry:
         )
         return await self._journal.run(
             key,
+            user_id=user.id,
             socket=connection.socket_id,
             resumed=connection.resumed,
             write=lambda sending: _encoded(calls.write(request, connection, sending)),

@@ -120,7 +120,7 @@ class Catalogue:
         if params.session != connection.identity.session_id:
             raise SessionUnknown("cookie and session do not belong together: generate a cookie first")
         how = await self._directory.open(
-            connection, name=params.connection, new_name=self._new_id()[:16], visible=params.visible
+            connection, name=params.connection, new_id=self._new_id(), visible=params.visible
         )
         browser = connection.browser
         user = browser.user if browser is not None else None

@@ -61,17 +61,22 @@ class Neighbours:
     # -- what is said to the others
 
     def say_seen(self, document: Document, via: str, *, user_id: str | None = None) -> None:
-        """It was looked at (by that user), or its state is stored: it is what the mark says."""
+        """It was looked at (by that user), or its state is stored: it is what the mark says. That it
+        moved all nodes hear: what they keep of it is old, whether they watch it or not."""
         stalest = min((document.seen_by(user)[0] for user in document.watchers), default=document.as_of)
-        self._say(
-            document.id,
-            kind="seen",
-            mark=document.mark,
-            at=document.as_of,
-            via=via,
-            user=user_id,
-            stalest=stalest,
-        )
+        message = {
+            "kind": "seen",
+            "mark": document.mark,
+            "at": document.as_of,
+            "via": via,
+            "user": user_id,
+            "stalest": stalest,
+        }
+        if document.unsaid_move:
+            document.unsaid_move = False
+            self._bus.publish("all", {**message, "kind": "moved", "file": document.id})
+        else:
+            self._say(document.id, **message)
 
     def say_commented(self, document: Document, via: str, user_id: str | None = None) -> None:
         """Its comments were looked at (by that user), or written to."""
@@ -94,7 +99,7 @@ class Neighbours:
         self._say(file_id, kind="deleted")
 
     def say_moved(self, file_id: str) -> None:
-        """To all nodes, whether they watch it or not: what they keep of it is old."""
+        """To all nodes: something was written to it, what they keep of it is old."""
         self._bus.publish("all", {"kind": "moved", "file": file_id})
 
     async def watch_too(self, file_id: str) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 
+from msgspec.structs import replace
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from docsession.belonging import FOLDER
 from docsession.config import Polling
 from docsession.connection import Connection
 from docsession.demand import Allowance
@@ -22,7 +25,8 @@ from docsession.google.feed import Feed
 from docsession.google.grant import LiveGrant
 from docsession.google.look import Comments, FileView, Looker
 from docsession.google.refusals import ACCESS_LOST
-from docsession.listings import Listings
+from docsession.interfaces import Leases
+from docsession.listings import Files, Listings
 from docsession.model import Grant, Identity, User
 from docsession.user_channel import UserChannel
 
@@ -64,7 +68,7 @@ class UserSession(MultiService):
         self,
         user: User,
         *,
-        make_grant: Callable[[Callable[[], Awaitable[None]]], LiveGrant],
+        make_grant: Callable[[Callable[[], Awaitable[None]], Callable[[Grant], None]], LiveGrant],
         on_dead: Callable[[str], Awaitable[None]],
         drive: Drive,
         looker: Looker,
@@ -72,6 +76,7 @@ class UserSession(MultiService):
         documents: Documents,
         channels: Channels,
         heard: UserChannel,
+        leases: Leases,
         clock: IReactorTime,
         rng: random.Random,
         polling: Polling,
@@ -83,7 +88,7 @@ class UserSession(MultiService):
         MultiService.__init__(self)
         self.user = user
         self.connections: list[Connection] = []
-        self.grant = make_grant(lambda: on_dead(user.id))
+        self.grant = make_grant(lambda: on_dead(user.id), self._has_other_rights)
         self._looker = looker
         self._cache = cache
         self._documents = documents
@@ -97,9 +102,12 @@ class UserSession(MultiService):
             rng,
             polling,
             allowance,
+            leases,
+            partial(heard.say, user.id),
             read=self.calls.read_fresh,
             on_changed=self._fed,
             on_lost=self._feed_lost,
+            on_written=self._wrote_elsewhere,
             on_sweep=on_sweep,
             on_run=on_run,
             new_id=new_id,
@@ -127,7 +135,15 @@ class UserSession(MultiService):
         """A sign-in brought a new grant, perhaps with other scopes."""
         self.user = user
         self.grant.replaced(grant)
-        self._cache.drop_user(user.id)
+        self._begin_anew()
+
+    def _has_other_rights(self, grant: Grant) -> None:
+        """The same, on another node."""
+        self.user = replace(self.user, scopes=grant.scopes)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._cache.drop_user(self.id)
         if self.connections:
             self._channels.want(self, anew=True)
 
@@ -150,10 +166,19 @@ class UserSession(MultiService):
         self._cache.drop_user(self.id)
         self._documents.all_touched(self.id)
 
+    def _wrote_elsewhere(self, files: Files | None) -> None:
+        """This user wrote something through another node."""
+        if files is None or any(
+            file is None or file.get("mimeType", FOLDER) == FOLDER for file in files.values()
+        ):
+            self._cache.drop_user(self.id)  # what is in a folder goes with it
+        else:
+            self._cache.drop_listings(self.id)
+
     def _fed(self, file_id: str) -> None:
         """The user's change log says something happened to this file."""
         self._cache.drop_listings(self.id)
-        self._documents.touched(file_id)
+        self._documents.written.touched(file_id)
 
     def startService(self) -> None:
         MultiService.startService(self)

@@ -119,8 +119,9 @@ class SignIn:
             refresh_token = granted.refresh_token or kept
             if refresh_token is None and not state.consent_forced:
                 return await self._ask_again(state, user)
+            # The time makes it newer also than one that the store lost and another node still lives by.
             grant = Grant(
-                generation=1 if stored is None else stored.generation + 1,
+                generation=max(0 if stored is None else stored.generation, int(self._clock.seconds())) + 1,
                 scopes=scopes,
                 access_token=granted.access_token,
                 access_expires=self._clock.seconds() + granted.expires_in,

@@ -22,6 +22,7 @@ __all__ = [
     "PerKey",
     "Rate",
     "Seldom",
+    "Whistle",
     "delays",
     "held",
     "settled",
@@ -259,6 +260,36 @@ class Alarm:
         """Not at all, until it is set again."""
         if self._call is not None and self._call.active():
             self._call.cancel()
+
+
+class Whistle(Generic[T]):
+    """Wakes who waits for something that is said by name, or for a time at most."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._waiting: dict[T, set[Deferred[None]]] = {}
+
+    async def wait(self, name: T, seconds: float) -> None:
+        """Until it is blown for, or so long."""
+        heard: Deferred[None] = Deferred()
+        waiting = self._waiting.setdefault(name, set())
+        waiting.add(heard)
+        timer = self._clock.callLater(seconds, heard.callback, None)
+        try:
+            await heard
+        finally:
+            waiting.discard(heard)
+            if not waiting and self._waiting.get(name) is waiting:
+                del self._waiting[name]
+            if timer.active():
+                timer.cancel()
+
+    def blow(self, name: T) -> bool:
+        """Wake them; whether anybody waited."""
+        waiting = self._waiting.pop(name, set())
+        for heard in list(waiting):
+            heard.callback(None)
+        return bool(waiting)
 
 
 class Seldom:

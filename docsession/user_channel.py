@@ -44,6 +44,10 @@ class UserChannel:
         """Tell the other nodes where this user is live."""
         self._bus.publish(_name(user_id), {"kind": kind, **fields})
 
+    async def others(self, user_id: str) -> int:
+        """On how many other nodes this user is live. May raise Unavailable."""
+        return await self._bus.listeners(_name(user_id))
+
     def _heard(self, user_id: str, message: Message) -> None:
         call = self._calls.get(message.get("kind", ""))
         if call is not None:  # else a newer node says something that means nothing here

@@ -235,9 +235,9 @@ class Node:
         tab.lose()
         return returned.identity  # type: ignore[no-any-return]
 
-    def signed_in_tab(self, email: str, **options: Any) -> Tab:
+    def signed_in_tab(self, email: str, *, untick: tuple[str, ...] = (), **options: Any) -> Tab:
         """A new browser of that person, signed in, with one open tab."""
-        return self.tab(self.sign_in(email), **options)
+        return self.tab(self.sign_in(email, untick=untick), **options)
 
 
 async def _healthy() -> dict[str, str]:

@@ -16,7 +16,6 @@ from docsession.backend.redis_channels import ChannelKeys
 from docsession.backend.redis_documents import DocumentKeys
 from docsession.backend.redis_journal import JournalKeys
 from docsession.backend.redis_meta import Meta
-from docsession.backend.redis_parts import text
 from docsession.backend.redis_sessions import SessionKeys
 from docsession.backend.redis_users import UserKeys
 from docsession.backend.sealing import SealedColumns
@@ -75,8 +74,8 @@ class RedisStore(SessionKeys, UserKeys, JournalKeys, DocumentKeys, ChannelKeys):
         await self._redis.do_all([("SET", pulse, self._clock.seconds(), "PX", 60_000), ("GET", pulse)])
 
     async def load_spent(self, day: str) -> Mapping[str, int]:
-        flat = await self._redis.do("HGETALL", self._redis.key(f"spent:{day}"))
-        return {text(node): int(units) for node, units in zip(flat[::2], flat[1::2], strict=True)}
+        found = await self._redis.do("HGETALL", self._redis.key(f"spent:{day}"))
+        return {str(node, "utf-8"): int(units) for node, units in zip(found[::2], found[1::2], strict=True)}
 
     async def save_spent(self, day: str, node: str, units: int) -> None:
         key = self._redis.key(f"spent:{day}")

@@ -91,6 +91,20 @@ class Channel:
             self.saved = False
         return changed
 
+    def join(self, other: ChannelRecord) -> bool:
+        """Take in what is stored of it: another node may have got further. Whether that is news here."""
+        ours, before = self.record, self.state
+        further = max(ours, other, key=_progress)
+        self.record = msgspec.structs.replace(
+            ours,
+            state=further.state,
+            expires=min(ours.expires, other.expires),
+            resource_id=ours.resource_id or other.resource_id,
+            heard=ours.heard or other.heard,
+        )
+        self.saved = self.record == other
+        return self.state is not before
+
     def expired(self, now: float) -> bool:
         """Whether Google has ended it by now."""
         return now >= self.record.expires
@@ -112,3 +126,12 @@ class Channel:
     def doubtful_since(self, now: float) -> bool:
         """Whether it has been silent for too long."""
         return self.doubtful_from is not None and now >= self.doubtful_from
+
+
+def _progress(record: ChannelRecord) -> int:
+    """How far it has got: what is known of a channel only grows. Given up before it was named, it may
+    have been opened after all, and whoever knows that knows more."""
+    state = State(record.state)
+    if state is State.BURIED and record.resource_id is None:
+        return 1
+    return {State.OPENING: 0, State.LIVE: 2, State.LEAVING: 3, State.BURIED: 4, State.GONE: 5}[state]

@@ -37,12 +37,13 @@ class Sweep(msgspec.Struct, frozen=True):
     """What has an entry since the last sweep. ``files``: by id, what Google says of it now ({} where
     that was too much to keep); None for one that was deleted, lost or moved to another corpus, between
     which Google makes no difference. ``drives``: a shared drive came, went or changed. ``lost``: there
-    may be others. ``token``: where the next sweep begins."""
+    may be others. ``token``: where the next sweep begins; ``since``: where this one began."""
 
     files: Mapping[str, Mapping[str, Any] | None]
     lost: bool
     token: str | None = None
     drives: bool = False
+    since: str | None = None
 
 
 class Feed:
@@ -54,6 +55,11 @@ class Feed:
         self._token: str | None = None
         # A token was lost, and nobody has acted on that yet.
         self._lost = False
+
+    @property
+    def token(self) -> str | None:
+        """Where the next sweep begins."""
+        return self._token
 
     async def begin(self) -> None:
         """Take a start token, unless there is one: all from now on will be seen.
@@ -80,7 +86,7 @@ class Feed:
             return Sweep({}, lost=True)
         files: dict[str, Mapping[str, Any] | None] = {}
         others, drives = self._lost, False
-        token = self._token
+        token = since = self._token
         read: list[str] = []
         while read.count(token) < _MOST_REPEATS and len(read) < _MOST_PAGES:
             read.append(token)
@@ -104,7 +110,7 @@ class Feed:
                     others = True
             if "nextPageToken" not in answer:  # an empty page may still have one
                 token = _token(answer, "newStartPageToken")
-                return Sweep(files, lost=others, token=token, drives=drives)
+                return Sweep(files, lost=others, token=token, drives=drives, since=since)
             token = _token(answer, "nextPageToken")
         # A new token first: what happens while all is read again shows in the next sweep. Until
         # somebody has acted on it the loss is remembered, whoever begins anew meanwhile.

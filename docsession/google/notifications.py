@@ -2,13 +2,17 @@
 
 That a post is genuine follows from its token alone, so strangers' posts touch nothing. A genuine
 one is answered at once, and worked on later. It is a hint that something of a user's changed.
+
+A post comes to any node. The others where its user is live are told, and take it as if it had come
+to them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
@@ -20,6 +24,7 @@ from docsession.google.channels import Channels
 from docsession.interfaces import Store
 from docsession.keys import ChannelSigner
 from docsession.tasks import Seldom, spawn
+from docsession.user_channel import UserChannel
 
 __all__ = ["Notification", "Notifications", "read"]
 
@@ -29,6 +34,8 @@ _WORD = re.compile(r"[ -~]{1,256}")
 _CHANGE = frozenset({"change", "changed"})
 # Channels that are looked up in the store at a time. Who comes then is a hint lost, no truth.
 _LOOKED_UP = 64
+# What other nodes are told: this was posted.
+_HINT = "hint"
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -45,7 +52,8 @@ class Notifications:
     """``on_hint(user_id)`` is called once for each genuine new message about a change.
 
     ``on_message(outcome)``: ``hint``, ``sync``, ``repeat``, ``unknown`` (a state we don't know),
-    ``expired`` (its channel is over), ``elsewhere`` (its user is not live here), ``refused``.
+    ``expired`` (its channel is over), ``elsewhere`` (its user is not live here), ``refused``. It
+    hears of what came to this node, and not of what others pass on.
     """
 
     _log = Logger()
@@ -55,6 +63,7 @@ class Notifications:
         channels: Channels,
         store: Store,
         signer: ChannelSigner,
+        of_users: UserChannel,
         clock: IReactorTime,
         *,
         on_hint: Callable[[str], None],
@@ -63,11 +72,13 @@ class Notifications:
         self._channels = channels
         self._store = store
         self._signer = signer
+        self._of_users = of_users
         self._clock = clock
         self._on_hint = on_hint
         self._on_message = on_message
         self._seldom = Seldom(60.0)
-        self._looking_up: set[str] = set()
+        self._looking_up: set[tuple[str, bool]] = set()
+        of_users.on(_HINT, self._passed_on)
 
     def take(self, header: Callable[[str], str | None]) -> bool:
         """A post came with these headers; False where it is not about a channel of ours."""
@@ -80,7 +91,10 @@ class Notifications:
             return False
         channel = self._channels.find(channel_id)
         if channel is not None:
-            self._on_message(self._news(channel, notification))
+            what = self._news(channel, notification)
+            self._on_message(what)
+            if what not in ("expired", "repeat"):
+                self._pass_on(channel.record.user_id, notification)
         else:
             self._look_up(notification)
         return True
@@ -105,32 +119,57 @@ class Notifications:
         self._hint(channel.record.user_id)
         return "hint"
 
+    def _pass_on(self, user_id: str, notification: Notification) -> None:
+        self._of_users.say(user_id, _HINT, post=msgspec.structs.asdict(notification))
+
+    def _passed_on(self, user_id: str, message: Mapping[str, Any]) -> None:
+        """It was posted to another node."""
+        notification = msgspec.convert(message["post"], Notification)
+        channel = self._channels.find(notification.channel_id)
+        if channel is not None:
+            self._news(channel, notification)
+        elif self._channels.serves(user_id):
+            # Opened by another node, and we have not heard of that yet.
+            self._channels.changed(user_id)
+            if notification.state in _CHANGE:
+                self._hint(user_id)
+
     def _look_up(self, notification: Notification) -> None:
         """Its user is not live here, or has only just come."""
-        if notification.state not in _CHANGE:
-            self._on_message("elsewhere")
-        elif notification.channel_id in self._looking_up:
+        what = (notification.channel_id, notification.state in _CHANGE)
+        if what in self._looking_up:
             self._on_message("repeat")
         elif len(self._looking_up) >= _LOOKED_UP:
             self._on_message("elsewhere")
         else:
-            self._looking_up.add(notification.channel_id)
-            spawn(self._log, self._found(notification.channel_id))
+            self._looking_up.add(what)
+            spawn(self._log, self._found(notification, what))
 
-    async def _found(self, channel_id: str) -> None:
+    async def _found(self, notification: Notification, what: tuple[str, bool]) -> None:
         try:
-            record = await self._store.load_channel(channel_id)
+            record = await self._store.load_channel(notification.channel_id)
         except Unavailable:
             record = None  # a hint is lost; looks go on
         finally:
-            self._looking_up.discard(channel_id)
-        if record is None or not self._channels.serves(record.user_id):
+            self._looking_up.discard(what)
+        if record is None:
             self._on_message("elsewhere")
-        elif record.state == State.BURIED.value or self._clock.seconds() >= record.expires:
+            return
+        channel = self._channels.find(record.id)
+        over = record.state == State.BURIED.value or self._clock.seconds() >= record.expires
+        if channel is not None:  # by now it is known here
+            self._on_message(self._news(channel, notification))
+        elif not self._channels.serves(record.user_id):
+            self._on_message("elsewhere")
+        elif over:
             self._on_message("expired")
         else:
-            self._on_message("hint")
-            self._hint(record.user_id)
+            self._channels.changed(record.user_id)
+            self._on_message("hint" if notification.state in _CHANGE else "sync")
+            if notification.state in _CHANGE:
+                self._hint(record.user_id)
+        if not over:
+            self._pass_on(record.user_id, notification)
 
     def _hint(self, user_id: str) -> None:
         # Google is answered first.

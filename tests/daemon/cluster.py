@@ -24,7 +24,7 @@ from tests.daemon.redis_faults import BreakableRedis
 from tests.daemon.server import Google, configuration
 from tests.daemon.wires import Network, Wire
 
-__all__ = ["LIMITS", "Cluster", "Node"]
+__all__ = ["KEYS", "LIMITS", "Cluster", "Node"]
 
 KEYS = "a-secret-of-all-the-nodes-together-which-is-long-enough"
 

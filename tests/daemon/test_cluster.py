@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.cluster import Cluster
+from tests.cluster_checker import Run, complaints, write
+from tests.daemon.cluster import LIMITS, Cluster
+from tests.daemon.cluster_crowd import Crowd, email, world
+from tests.daemon.cluster_faults import heal, node_killed, node_stands_still
 from tests.daemon.page import Browser
 from tests.daemon.redis_faults import BreakableRedis
 from tests.daemon.redis_server import needs_redis
@@ -165,3 +168,39 @@ def test_several_daemons_are_reached_through_one_address_and_their_calls_told_ap
         assert cluster.nodes[1].ready()
         assert cluster.nodes[0].stop() in (0, -signal.SIGTERM)
         cluster.assert_quiet()
+
+
+def test_a_crowd_comes_back_and_the_checker_has_nothing_to_say(tmp_path: Path) -> None:
+    """On one daemon: so what is said of several is not the harness's doing."""
+    seed = world(people=6, shared=6, writers=3)
+
+    async def playing(cluster: Cluster) -> Run:
+        async with Crowd(cluster, seed, tabs=12, watched=2, lease=3.0) as crowd:
+            await crowd.arrive()
+            async with crowd.busy(0.03):
+                await asyncio.sleep(1)
+                await crowd.expire(crowd.people[0].email)
+                await node_killed(crowd, 0.5)
+                await node_stands_still(crowd, 0.5)
+                await crowd.all_live()
+                await asyncio.sleep(1)
+            assert await heal(crowd) < 60
+            assert await crowd.settle() == []
+            asking, *others = (tab for tab in crowd.tabs if tab.person is crowd.people[1])
+            for tab in others:
+                tab.leave()
+            await asking.sign_out()
+            run = await crowd.end()
+            assert crowd.failures == []
+            assert crowd.counts["comment: done"] > 3
+            assert all(tab.sockets > 1 for tab in crowd.tabs)
+            return run
+
+    toml = f"{LIMITS}[polling]\nvisible = 1\n"
+    with Cluster(tmp_path, nodes=1, redis=False, seed=seed, toml=toml) as cluster:
+        run = asyncio.run(playing(cluster))
+        cluster.assert_quiet()
+    write(run, Path('/tmp/run')) if complaints(run) else None
+    assert complaints(run) == []
+    assert len(run.facts.calls) > 20
+    assert {history.entries[-1].what for history in run.histories if history.user == email(1)} == {"close"}

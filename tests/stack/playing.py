@@ -19,6 +19,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, globalLogPublisher
 
 from docsession.connection import Connection
+from docsession.interfaces import Wire
 from docsession.model import Identity
 from docsession.sandbox.app import Sandbox
 from docsession.sandbox.masks import parse as parse_mask
@@ -165,7 +166,7 @@ class PlayedTab:
         if self.socket is not None or self.gone:
             return
         wire = _Wire(self)
-        self.socket = (wire, self.play.stack.assembly.connect(wire, self.identity, ORIGIN))
+        self.socket = (wire, self.play.socket(self, wire))
         self._take("open", {"user": self.email})
         named = {} if self.name is None else {"connection": self.name}
         self.call("session.open", session=self.identity.session_id, visible=self.visible, **named)
@@ -290,7 +291,7 @@ class Play:
     def __init__(self, documents: tuple[str, ...], toml: str = CONFIGURATION) -> None:
         self._logged: list[str] = []
         globalLogPublisher.addObserver(self._observe)
-        self.stack = Machine(toml)
+        self.stack: Any = self.make_stack(toml)
         self.world = self.stack.sandbox.world
         self.documents = {name: self.stack.file(name) for name in documents}
         self.identities = {email: self.stack.sign_in(email) for email in PEOPLE}
@@ -300,6 +301,14 @@ class Play:
         self._written = 0
         self.world.on_change.append(self._observe_world)
         self._observe_world()
+
+    def make_stack(self, toml: str) -> Stack:
+        """The server, or the servers, and Google."""
+        return Machine(toml)
+
+    def socket(self, tab: PlayedTab, wire: Wire) -> Connection:
+        """This tab has a new socket."""
+        return self.stack.assembly.connect(wire, tab.identity, ORIGIN)  # type: ignore[no-any-return]
 
     # -- what is written down
 

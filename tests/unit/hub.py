@@ -233,6 +233,7 @@ class World:
             observer=self.counts,
         )
         backend.bus.on_gap(hub.compare)
+        backend.bus.subscribe("all", hub.heard)
         hub.schedule.startService()
         return hub
 

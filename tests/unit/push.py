@@ -9,13 +9,16 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from docsession.backend.memory import Switchboard, WholeQuota
 from docsession.errors import Unavailable
 from docsession.google.channel import State
 from docsession.google.channel_calls import NotOpened, NotStopped, Opened
 from docsession.google.channels import Channels
 from docsession.google.notifications import Notifications
+from docsession.interfaces import Backend
 from docsession.keys import ChannelSigner, Keys
 from docsession.model import ChannelRecord
+from docsession.user_channel import UserChannel
 from tests.unit.google import FakeAccount, clock
 
 SIGNER = ChannelSigner(Keys(signing=(b"s" * 32,), sealing=(b"k" * 32,)))
@@ -84,8 +87,10 @@ class FakeCalls:
         self.times: list[float] = []
         self.on_open: Callable[[ChannelRecord], object] = lambda record: None
         self.under_way = self.most_under_way = 0
+        self.tokens = 0
 
     async def start_token(self, account: Any) -> str:
+        self.tokens += 1
         return "660"
 
     async def open(self, account: Any, record: ChannelRecord, page_token: str) -> Opened:
@@ -129,7 +134,7 @@ class FakeCalls:
 
 
 class Push:
-    """One process."""
+    """One process; one of several, where they are given the same store, clock and ``board``."""
 
     def __init__(
         self,
@@ -138,9 +143,12 @@ class Push:
         *,
         names: str = "c",
         per_second: float = 2,
+        board: Switchboard | None = None,
     ) -> None:
         self.clock = now or clock()
         self.store = store or FakeStore()
+        self.bus, self.leases = (board or Switchboard(self.clock)).node(names)
+        self.of_users = UserChannel(self.bus)
         self.calls = FakeCalls(self.clock)
         self.changed: list[tuple[str, bool]] = []
         self.outcomes: list[str] = []
@@ -151,7 +159,8 @@ class Push:
         self.accounts: dict[str, FakeAccount] = {}
         self.channels = Channels(
             self.calls,
-            self.store,  # type: ignore[arg-type]
+            Backend(self.store, self.bus, self.leases, WholeQuota()),  # type: ignore[arg-type]
+            self.of_users,
             self.clock,
             random.Random(3),
             life=LIFE,
@@ -165,6 +174,7 @@ class Push:
             self.channels,
             self.store,  # type: ignore[arg-type]
             SIGNER,
+            self.of_users,
             self.clock,
             on_hint=self.hints.append,
             on_message=self.messages.append,
@@ -180,8 +190,14 @@ class Push:
 
     def want(self, *users: str) -> None:
         for user_id in users:
+            self.of_users.open(user_id)
             self.channels.want(self.account(user_id))
         self.clock.advance(1)
+
+    def leave(self, user_id: str) -> None:
+        """The user's session ends here."""
+        self.of_users.close(user_id)
+        self.channels.leave(user_id)
 
     def sync(self) -> None:
         """From now on the first message comes with each opening, as it should."""

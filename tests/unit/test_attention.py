@@ -97,7 +97,7 @@ class Intervals(HubTestCase):
         self.hub.attention(tab)
         self.world.advance(140)
         self.world.rename("New")
-        self.hub.touched(FILE)
+        self.hub.written.touched(FILE)
         self.world.advance(2)
         counted = [why for why, _ in self.world.counts.looks]
         self.assertEqual(counted[0], "visible")
@@ -148,7 +148,7 @@ class Hinted(HubTestCase):
         self.watch(self.bob)
         self.world.rename("Bobs")
         before = len(self.ann.looks) + len(self.bob.looks)
-        self.hub.learn(self.bob, view(2, "Bobs", as_of=self.world.clock.seconds()))
+        self.hub.written.learn(self.bob, view(2, "Bobs", as_of=self.world.clock.seconds()))
         self.hub.hinted("ann")
         self.hub.hinted("bob")
         self.world.advance(5)

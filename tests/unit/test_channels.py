@@ -14,7 +14,7 @@ from docsession.google.channel_calls import NotOpened
 from docsession.google.channel_pace import AT_ONCE
 from docsession.google.channel_person import GRACE
 from docsession.google.channels import LEAVE_WITHIN
-from tests.unit.push import AWAY, DEAD, LIFE, LIMIT, TAKEN, UNKNOWN, FakeStore, Push, started
+from tests.unit.push import AWAY, DEAD, LIFE, LIMIT, TAKEN, UNKNOWN, Push, started
 
 
 class States(SynchronousTestCase):
@@ -144,7 +144,7 @@ class Opening(PushCase):
         self.assertEqual(self.push.state("c1"), State.LIVE)
 
     def test_without_push(self) -> None:
-        self.push.channels._calls = None
+        self.push.channels._steps = None
         self.push.want("ann")
         self.push.channels.unwant("ann")
         self.push.channels.leave("ann")
@@ -438,7 +438,7 @@ class Leaving(PushCase):
         self.assertEqual(self.push.changed, [("ann", True), ("ann", False)])
         self.assertEqual(self.push.state("c1"), State.BURIED)
         self.assertEqual(self.push.channels._people, {})
-        self.assertEqual(self.push.channels._by_id, {})
+        self.assertEqual(self.push.channels._steps.by_id, {})
 
     def test_the_session_ends(self) -> None:
         self.opened()
@@ -537,37 +537,3 @@ class Leaving(PushCase):
         self.opened()
         self.successResultOf(started(self.push.channels.left("ann")))  # who has not left
         self.assertTrue(self.live())
-
-
-class TwoNodes(SynchronousTestCase):
-    def test_one_channel_between_them(self) -> None:
-        """Whoever comes second takes up what the first has stored."""
-        store = FakeStore()
-        one = Push(store, names="c")
-        two = Push(store, one.clock, names="d")
-        self.addCleanup(one.stop)
-        self.addCleanup(two.stop)
-        # Both have read that there is none, and wait for Google's page token.
-        tokens: list[Deferred[str]] = []
-
-        async def start_token(account: object) -> str:
-            tokens.append(Deferred())
-            return await tokens[-1]
-
-        for node in (one, two):
-            node.calls.start_token = start_token  # type: ignore[method-assign]
-            node.channels.want(node.account("ann"))
-        one.advance(2)
-        for token in tokens:
-            token.callback("660")
-        one.advance(5)
-        self.assertEqual((one.calls.opened, two.calls.opened), (["c1"], []))
-        one.post("c1")
-        one.advance(SILENCE + 5)
-        self.assertEqual(list(store.rows), ["c1"])
-        self.assertEqual(one.state("c1"), State.LIVE)
-        self.assertTrue(one.channels.is_live("ann"))
-        self.assertTrue(two.channels.is_live("ann"))
-        # What comes to the other node is a hint there.
-        two.post("c1", 5, "change")
-        self.assertEqual(two.hints, ["ann"])

@@ -194,7 +194,7 @@ class OwnEyes(StackTestCase):
             {"role": "commenter"},
         )
         ann.call("drive.permissions.list", fileId=self.talk)
-        self.stack.assembly.documents.access_changed(self.talk)
+        self.stack.assembly.documents.written.access_changed(self.talk)
         self.stack.advance(2)
         self.assertEqual(len(cat.events("document.touched")), 1)
         self.assertEqual(cat.events("document.touched")[0].keys(), {"fileId", "version"})

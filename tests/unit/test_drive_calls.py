@@ -132,7 +132,7 @@ class DriveCallsTests(SynchronousTestCase):
             self.assertEqual(sources(**params), ["google", "cache"])
             root = self.ann.call("drive.files.get", fileId="root", fields="id")["data"]["id"]
             bob = self.stack.signed_in_tab(BOB)
-            self.stack.assembly.documents.touched(root)
+            self.stack.assembly.documents.written.touched(root)
             self.assertEqual(sources(**params), ["google", "cache"], params)
             bob.lose()
 

@@ -6,6 +6,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from docsession.backend.memory import Switchboard
 from docsession.errors import GoogleUnavailable, NotSignedIn, Unavailable
 from docsession.google.grant import LiveGrant
 from docsession.google.oauth import Granted, OAuthRefused
@@ -74,6 +75,7 @@ class GrantTests(SynchronousTestCase):
             grant,
             oauth=self.oauth,  # type: ignore[arg-type]
             store=self.store,  # type: ignore[arg-type]
+            leases=Switchboard(self.clock).node("one")[1],
             clock=self.clock,
             on_dead=on_dead,
         )

@@ -61,15 +61,15 @@ class OwnEyes(HubTestCase):
         ann = self.watch(self.ann)
         heard: list[str] = []
         self.hub.listen(lambda via, document: heard.append(via))
-        self.hub.learn(self.bob, view(1, "Plan as Bob sees it"))
+        self.hub.written.learn(self.bob, view(1, "Plan as Bob sees it"))
         self.assertEqual((ann.raw, heard), ([], []))
-        self.hub.learn(self.bob, view(2, "New"))
+        self.hub.written.learn(self.bob, view(2, "New"))
         self.assertEqual((len(ann.raw), heard), (1, ["peer"]))
 
     def test_who_moved_it_knows(self) -> None:
         tab, other = self.watch(self.ann), self.watch(self.ann)
         now = self.world.clock.seconds()
-        self.hub.learn(self.ann, view(2, own={"parents": ["elsewhere"]}, as_of=now), teller=tab)
+        self.hub.written.learn(self.ann, view(2, own={"parents": ["elsewhere"]}, as_of=now), teller=tab)
         self.assertEqual((len(tab.raw), len(other.events("document.touched"))), (0, 1))
 
     def test_permissions_written_here_make_a_look_begun_before_prove_nothing(self) -> None:
@@ -77,10 +77,10 @@ class OwnEyes(HubTestCase):
         self.bob.slow = True
         self.world.advance(10)
         self.assertEqual(len(self.bob.waiting), 1)
-        self.hub.access_changed(FILE)
+        self.hub.written.access_changed(FILE)
         self.world.advance(1)
         self.bob.answer()
-        self.hub.learn(self.ann, view(2, "Secret", as_of=self.world.clock.seconds()))
+        self.hub.written.learn(self.ann, view(2, "Secret", as_of=self.world.clock.seconds()))
         self.assertEqual(bob.raw, [])
         self.assertEqual(self.world.record().proofs.get("bob"), None)
         # Asked again at once, not at the next poll.
@@ -91,7 +91,7 @@ class OwnEyes(HubTestCase):
         tab = self.watch(self.bob)
         self.hub.forget(tab)
         self.assertIn("bob", self.world.record().proofs)
-        self.hub.access_changed(FILE)
+        self.hub.written.access_changed(FILE)
         self.bob.failing = refused()
         self.failureResultOf(self.begin(self.bob, FakeTab()), NotFound)
 
@@ -101,10 +101,10 @@ class Losing(HubTestCase):
         tab = self.watch(self.bob)
         self.watch(self.ann)
         self.bob.failing = refused()
-        self.hub.access_changed(FILE)
+        self.hub.written.access_changed(FILE)
         self.world.advance(1)
         # A change makes the hub want to tell Bob before the two seconds are over.
-        self.hub.learn(self.ann, view(2, "New"))
+        self.hub.written.learn(self.ann, view(2, "New"))
         self.world.advance(3)
         self.assertEqual(tab.events("document.lost"), [{"fileId": FILE, "reason": "no_access"}])
         self.assertEqual(tab.events("document.changed"), [])
@@ -113,7 +113,7 @@ class Losing(HubTestCase):
         tab = self.watch(self.bob)
         self.watch(self.ann)
         self.bob.failing = refused("insufficientFilePermissions", 403)
-        self.hub.access_changed(FILE)
+        self.hub.written.access_changed(FILE)
         self.world.advance(1)
         self.bob.failing = GoogleUnavailable(retry_after=1)
         self.world.advance(3)
@@ -155,7 +155,7 @@ class Losing(HubTestCase):
             self.world.advance(1)
         self.bob.answer()
         self.successResultOf(late)
-        self.hub.learn(self.ann, view(2, "Secret", as_of=self.world.clock.seconds()))
+        self.hub.written.learn(self.ann, view(2, "Secret", as_of=self.world.clock.seconds()))
         self.assertEqual(tab.events("document.changed"), [])
         self.world.advance(2)
         self.assertEqual(len(tab.events("document.lost")), 1)
@@ -164,7 +164,7 @@ class Losing(HubTestCase):
         self.watch(self.ann)
         self.ann.slow = True
         self.world.advance(100)
-        self.hub.deleted(FILE)
+        self.hub.written.deleted(FILE)
         self.ann.answer()
         self.assertEqual(self.world.store.records, {})
 
@@ -172,7 +172,7 @@ class Losing(HubTestCase):
         self.ann.slow = True
         watching = self.begin(self.ann, FakeTab(), comments=True)
         self.ann.answer()  # the file was seen; the comments are looked at
-        self.hub.deleted(FILE)
+        self.hub.written.deleted(FILE)
         self.ann.answer()
         self.failureResultOf(watching, NotFound)
         self.assertEqual(len(self.hub), 0)
@@ -206,19 +206,19 @@ class Versions(HubTestCase):
         self.hub.schedule.stopService()
         self.world.advance(601)
         now = self.world.clock.seconds()
-        self.hub.learn(self.bob, view(7, "Bob's", as_of=now))
+        self.hub.written.learn(self.bob, view(7, "Bob's", as_of=now))
         self.assertEqual(tab.raw, [])
         # Ann's own write was done before Bob's and is answered after it.
-        self.hub.learn(self.ann, view(6, "Ann's", as_of=now), teller=tab)
+        self.hub.written.learn(self.ann, view(6, "Ann's", as_of=now), teller=tab)
         self.assertEqual([event["file"]["name"] for event in tab.events("document.changed")], ["Bob's"])
 
     def test_merged_changes_name_the_union(self) -> None:
         tab = self.watch(self.ann)
         self.hub.schedule.stopService()
         self.world.advance(601)
-        self.hub.learn(self.bob, view(2, "B"))
-        self.hub.learn(self.bob, view(3, "B", trashed=True))
-        self.hub.learn(self.ann, view(3, "B", trashed=True, as_of=self.world.clock.seconds()))
+        self.hub.written.learn(self.bob, view(2, "B"))
+        self.hub.written.learn(self.bob, view(3, "B", trashed=True))
+        self.hub.written.learn(self.ann, view(3, "B", trashed=True, as_of=self.world.clock.seconds()))
         (event,) = tab.events("document.changed")
         self.assertEqual(event["changed"], ["name", "trashed"])
         self.assertEqual(event["version"], "3")
@@ -237,7 +237,7 @@ class Watching(HubTestCase):
         self.ann.slow = True
         first = self.begin(self.ann, FakeTab())
         self.world.rename("Mine")
-        self.hub.learn(self.ann, view(2, "Mine"))
+        self.hub.written.learn(self.ann, view(2, "Mine"))
         second = self.begin(self.ann, FakeTab())
         self.ann.answer()
         self.assertEqual(self.successResultOf(first)["file"]["name"], "Plan")
@@ -252,7 +252,7 @@ class Watching(HubTestCase):
         self.successResultOf(first)
         self.successResultOf(second)
         self.assertEqual(len(self.hub), 1)
-        self.hub.learn(self.ann, view(2, "New"))
+        self.hub.written.learn(self.ann, view(2, "New"))
         self.assertEqual(len(ann.raw), 1)
         self.assertIs(ann.raw[0], bob.raw[0])  # encoded once
 
@@ -316,7 +316,7 @@ class Watching(HubTestCase):
         self.watch(self.ann, Closing())
         bob = self.watch(self.bob)
         ann = self.watch(self.ann)
-        self.hub.learn(self.bob, view(2, "New"))
+        self.hub.written.learn(self.bob, view(2, "New"))
         self.assertEqual((len(ann.raw), len(bob.raw)), (1, 1))
 
 
@@ -380,7 +380,7 @@ class Restarting(HubTestCase):
     def test_own_writes_are_not_answered_with_what_was_stored_before_them(self) -> None:
         self.hub.forget(self.watch(self.ann))
         self.world.rename("Mine")
-        self.hub.learn(self.ann, view(2, "Mine"))
+        self.hub.written.learn(self.ann, view(2, "Mine"))
         result = self.successResultOf(self.begin(self.ann, FakeTab()))
         self.assertEqual(result["file"]["name"], "Mine")
 
@@ -398,7 +398,7 @@ class Restarting(HubTestCase):
         self.world.rename("New")
         self.world.advance(10)
         self.assertEqual(len(tab.events("document.changed")), 1)
-        self.hub.deleted(FILE)
+        self.hub.written.deleted(FILE)
         self.assertEqual(tab.events("document.lost"), [{"fileId": FILE, "reason": "deleted"}])
 
 
@@ -419,7 +419,7 @@ class CommentEyes(HubTestCase):
         self.world.advance(1)
         self.assertEqual(len(self.ann.waiting), 1)  # at the comments, which do not show it yet
         self.world.comments["c2"] = comment("c2", "10:01", "New")
-        self.hub.comments_touched(FILE)
+        self.hub.written.comments_touched(FILE)
         self.world.advance(1)
         self.ann.slow = False
         while self.ann.waiting:
@@ -454,7 +454,7 @@ class CommentEyes(HubTestCase):
         self.assertEqual((len(self.ann.comment_looks), len(self.bob.comment_looks)), (1, 1))
         self.world.advance(601)
         self.bob.slow = True
-        self.hub.learn_comment(self.ann, FILE, comment("c2", "10:05", "Fresh?"), teller=None)
+        self.hub.written.learn_comment(self.ann, FILE, comment("c2", "10:05", "Fresh?"), teller=None)
         self.assertEqual(self.told(bob), [])
         self.bob.slow = False
         self.bob.waiting.clear()
@@ -475,7 +475,7 @@ class CommentEyes(HubTestCase):
     def test_who_does_not_watch_them_hears_nothing(self) -> None:
         self.watch(self.ann, comments=True)
         bob = self.watch(self.bob)
-        self.hub.learn_comment(self.ann, FILE, comment("c2", "10:05"), teller=None)
+        self.hub.written.learn_comment(self.ann, FILE, comment("c2", "10:05"), teller=None)
         self.assertEqual(bob.raw, [])
         self.assertEqual(self.bob.comment_looks, [])
 
@@ -484,9 +484,9 @@ class CommentEyes(HubTestCase):
         self.hub.schedule.stopService()
         self.world.clock.advance(601)  # so nothing can be told for now
         reply = {"id": "r1", "content": "Bob's", "modifiedTime": "2026-11-20T11:00:00.000Z"}
-        self.hub.learn_reply(self.bob, FILE, "c1", reply, teller=None)
+        self.hub.written.learn_reply(self.bob, FILE, "c1", reply, teller=None)
         mine = {"id": "r2", "content": "Ann's", "modifiedTime": "2026-11-20T11:01:00.000Z"}
-        self.hub.learn_reply(self.ann, FILE, "c1", mine, teller=tab)
+        self.hub.written.learn_reply(self.ann, FILE, "c1", mine, teller=tab)
         self.hub.schedule.startService()
         self.world.comments["c1"] = self.hub._documents[FILE].discussion.get("c1") or {}
         self.world.advance(3)
@@ -497,7 +497,7 @@ class CommentEyes(HubTestCase):
     def test_a_reply_to_what_is_not_known_makes_a_look(self) -> None:
         tab = self.watch(self.ann, comments=True)
         self.world.comments["c9"] = comment("c9", "10:02", "Unseen")
-        self.hub.learn_reply(self.bob, FILE, "c9", {"id": "r1", "content": "Yes"}, teller=None)
+        self.hub.written.learn_reply(self.bob, FILE, "c9", {"id": "r1", "content": "Yes"}, teller=None)
         self.world.advance(2)
         self.assertEqual(self.told(tab), ["Unseen"])
 

@@ -7,30 +7,35 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from docsession.backend.memory import Switchboard
 from docsession.backend.sqlite import InlineRunner, SqliteStore
 from docsession.errors import Forbidden, GoogleUnavailable, OutcomeUnknown, TooMany, Unavailable
 from docsession.interfaces import Sending
-from docsession.journal import MOST_UNDER_WAY, Journal, digest
+from docsession.journal import MOST_UNDER_WAY, Journal, connection_name, digest, is_of_epoch
 from docsession.keys import Sealer, load_keys
 from docsession.model import JournalEntry, JournalKey
+from docsession.user_channel import UserChannel
 
 KEY = JournalKey("session", "connection", '"1"', digest("drive.files.create", b"{}"))
 
 
 class FakeStore:
     """The part of a store that a journal uses. It may be away, slow, or forget nothing at a crash."""
+
+    epoch = ""
 
     def __init__(self) -> None:
         self.entries: dict[JournalKey, JournalEntry] = {}
@@ -108,7 +113,9 @@ class Call:
     ) -> None:
         self.heard: bytes | None = None
         self.failed: Failure | None = None
-        self.running = Deferred.fromCoroutine(journal.run(key, socket=socket, resumed=resumed, write=write))
+        self.running = Deferred.fromCoroutine(
+            journal.run(key, user_id="ann", socket=socket, resumed=resumed, write=write)
+        )
         self.running.addCallbacks(self._hear, self._fail)
 
     def _hear(self, outcome: bytes) -> None:
@@ -136,14 +143,25 @@ class JournalTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.store = FakeStore()
         self.google = Google()
-        self.journal = Journal(self.store, self.clock)  # type: ignore[arg-type]
+        self.board = Switchboard(self.clock)
+        self.names = (f"node-{number}" for number in count())
+        self.journal, self.node = self.start()
+
+    def start(self, store: Any = None) -> tuple[Journal, str]:
+        """A node."""
+        name = next(self.names)
+        bus, _ = self.board.node(name)
+        users = UserChannel(bus)
+        users.open("ann")
+        return Journal(store or self.store, self.clock, bus, users), name
 
     def call(self, socket: str, *, resumed: bool = False, key: JournalKey = KEY, write: Any = None) -> Call:
         return Call(self.journal, socket, write or self.google.write, resumed=resumed, key=key)
 
     def crash(self) -> None:
         """The server dies and is started again; what was under way is never heard of."""
-        self.journal = Journal(self.store, self.clock)  # type: ignore[arg-type]
+        self.board.remove(self.node)
+        self.journal, self.node = self.start()
 
 
 class Once(JournalTestCase):
@@ -278,7 +296,7 @@ class Once(JournalTestCase):
 
         other = JournalKey("session", "connection", '"2"', KEY.digest)
         store = opened()
-        journal = Journal(store, self.clock)
+        journal, name = self.start(store)
         Call(journal, "one", self.google.write)
         Call(journal, "one", self.google.write, key=other)
         self.google.send(0)
@@ -286,11 +304,209 @@ class Once(JournalTestCase):
         self.google.answer(1)
         self.successResultOf(Deferred.fromCoroutine(store.close()))
         store = opened()
-        journal = Journal(store, self.clock)
+        self.board.remove(name)
+        journal, _ = self.start(store)
         self.assertEqual(Call(journal, "two", self.google.write, resumed=True).said, "outcome_unknown")
         self.assertEqual(Call(journal, "two", self.google.write, resumed=True, key=other).said, {"data": 1})
         self.assertEqual(self.google.executed, 2)
         self.successResultOf(Deferred.fromCoroutine(store.close()))
+
+
+class OnAnotherNode(JournalTestCase):
+    """A later socket of the same connection is at another node."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.other, self.other_node = self.start()
+
+    def there(self, socket: str, **options: Any) -> Call:
+        return Call(self.other, socket, options.pop("write", self.google.write), resumed=True, **options)
+
+    def test_waits_for_its_outcome(self) -> None:
+        """And hears of it at once."""
+        self.call("one").lose_socket()
+        self.google.send()
+        second = self.there("two")
+        self.clock.advance(5)
+        self.assertIsNone(second.said)
+        self.google.answer()
+        self.clock.advance(0)
+        self.assertEqual(second.said, {"data": 1})
+        self.assertEqual(self.google.executed, 1)
+
+    def test_looks_for_it_once_a_second(self) -> None:
+        """Whatever messages are lost."""
+        self.board.deliver = lambda channel, message: False
+        self.call("one")
+        self.google.send()
+        second = self.there("two")
+        self.google.answer()
+        self.clock.advance(1)
+        self.assertEqual(second.said, {"data": 1})
+
+    def test_the_node_dies(self) -> None:
+        self.call("one")
+        self.google.send()
+        second = self.there("two")
+        self.board.remove(self.node)
+        self.clock.advance(1)
+        self.assertEqual(second.said, "outcome_unknown")
+        self.assertEqual(self.there("three").said, "outcome_unknown")
+        self.assertEqual(self.google.executed, 1)
+
+    def test_the_node_takes_for_ever(self) -> None:
+        self.call("one")
+        self.google.send()
+        second = self.there("two")
+        self.clock.pump([1.0] * 89)
+        self.assertIsNone(second.said)
+        self.clock.pump([1.0] * 2)
+        self.assertEqual(second.said, "outcome_unknown")
+
+    def test_the_store_goes_away_meanwhile(self) -> None:
+        self.call("one")
+        self.google.send()
+        second = self.there("two")
+        self.store.away = True
+        self.clock.advance(1)
+        self.assertEqual(second.said, "unavailable")
+
+    def test_begun_here_first(self) -> None:
+        """What waits for its turn there is not sent when it comes, and has this one's outcome."""
+        first = self.call("one")
+        second = self.there("two")
+        self.google.send(1)
+        self.google.send(0)
+        self.assertEqual(self.google.executed, 1)
+        self.google.answer()
+        self.clock.advance(0)
+        self.assertEqual((first.said, second.said), ({"data": 1}, {"data": 1}))
+        self.assertEqual((len(self.journal), len(self.other)), (0, 0))
+
+    def test_not_done_after_all(self) -> None:
+        """Google says that it did not do it: then whoever comes first does, and once."""
+        again: Deferred[None] = Deferred()
+
+        async def twice(sending: Sending) -> bytes:
+            await sending.about_to_send()
+            await again
+            await sending.not_done()
+            return await self.google.write(sending)
+
+        first = self.call("one", write=twice)
+        second = self.there("two")
+        self.assertEqual(len(self.google.queue), 0)
+        again.callback(None)
+        self.clock.advance(1)
+        self.assertEqual(len(self.google.queue), 2)
+        self.google.send(1)
+        self.google.send(0)
+        self.google.answer()
+        self.clock.advance(0)
+        self.assertEqual((first.said, second.said), ({"data": 1}, {"data": 1}))
+        self.assertEqual(self.google.executed, 1)
+
+    def test_given_up_there(self) -> None:
+        """It failed, and was provably not done: the call that came again does it."""
+        failing: Deferred[None] = Deferred()
+
+        async def fails(sending: Sending) -> bytes:
+            await sending.about_to_send()
+            await failing
+            await sending.not_done()
+            raise GoogleUnavailable(retry_after=5)
+
+        self.call("one", write=fails)
+        second = self.there("two")
+        failing.callback(None)
+        self.clock.advance(0)
+        self.google.send()
+        self.google.answer()
+        self.assertEqual(second.said, {"data": 1})
+
+    def test_refused_begin_and_then_given_up_there(self) -> None:
+        """It was held back for another's, which came to nothing: it is done after all."""
+        first = self.call("one")
+
+        async def fails(sending: Sending) -> bytes:
+            await sending.about_to_send()
+            self.google.send(0)
+            await sending.not_done()
+            raise GoogleUnavailable(retry_after=5)
+
+        self.there("two", write=fails)
+        self.clock.advance(1)
+        self.google.send()
+        self.google.answer()
+        self.assertEqual(first.said, {"data": 1})
+        self.assertEqual(self.google.executed, 1)
+
+
+class SetBack(JournalTestCase):
+    """The store has lost entries."""
+
+    def set_back(self, epoch: str = "x") -> None:
+        self.store.entries.clear()
+        self.store.epoch = epoch
+
+    def test_what_was_begun_is_begun_again(self) -> None:
+        other, _ = self.start()
+        first = self.call("one")
+        self.google.send()
+        self.set_back()
+        self.successResultOf(Deferred.fromCoroutine(self.journal.write_back()))
+        second = Call(other, "two", self.google.write, resumed=True)
+        self.google.answer()
+        self.clock.advance(0)
+        self.assertEqual((first.said, second.said), ({"data": 1}, {"data": 1}))
+
+    def test_what_waits_is_not(self) -> None:
+        self.call("one")
+        self.set_back()
+        self.successResultOf(Deferred.fromCoroutine(self.journal.write_back()))
+        self.assertEqual(self.store.entries, {})
+
+    def test_what_may_have_been_lost_is_not_done_again(self) -> None:
+        self.call("one")
+        self.google.send()
+        self.board.remove(self.node)
+        self.journal, self.node = self.start()
+        self.set_back()
+        self.assertEqual(self.call("two", resumed=True).said, "outcome_unknown")
+        # Of what was named since then, nothing was lost.
+        named = JournalKey("session", connection_name("x", "new"), '"1"', KEY.digest)
+        self.assertIsNone(self.call("two", resumed=True, key=named).said)
+        self.assertEqual(len(self.google.queue), 2)
+
+    def test_lost_while_it_is_waited_for(self) -> None:
+        other, _ = self.start()
+        self.call("one")
+        self.google.send()
+        second = Call(other, "two", self.google.write, resumed=True)
+        self.board.remove(self.node)
+        self.set_back()
+        self.clock.advance(1)
+        self.assertEqual(second.said, "outcome_unknown")
+
+    def test_lost_between_two_begins(self) -> None:
+        """Both wait for their turn; what the first had begun is lost before the second begins."""
+        other, _ = self.start()
+        first = self.call("one")
+        second = Call(other, "two", self.google.write, resumed=True)
+        self.google.send(0)
+        self.set_back()
+        self.google.send(1)
+        self.assertEqual(second.said, "outcome_unknown")
+        self.google.answer()
+        self.assertEqual(first.said, {"data": 1})
+        self.assertEqual(self.google.executed, 1)
+
+    def test_names(self) -> None:
+        self.assertEqual(connection_name("", "0123456789abcdefgh"), "0123456789abcdef")
+        self.assertTrue(is_of_epoch("anything", ""))
+        name = connection_name("one", "0123456789abcdefgh")
+        self.assertEqual((is_of_epoch(name, "one"), is_of_epoch(name, "two")), (True, False))
+        self.assertFalse(is_of_epoch("anything", "one"))
 
 
 class AnotherCall(JournalTestCase):
@@ -463,51 +679,81 @@ class Trouble(JournalTestCase):
         self.assertIsNone(self.call("one").failed)
 
 
-class Schedules(RuleBasedStateMachine):
-    """Any order of sending, losing sockets, Google's answers, a store slow or away, and crashes.
+class PlayedNode:
+    """A node, what it has under way, and how it reaches the store."""
 
-    A page comes back on a new socket and sends again what is unanswered (and, being odd, sometimes
-    what is not), each once on each socket.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock = Clock()
-        self.store = FakeStore()
-        self.executed: Counter[str] = Counter()
-        self.finished: dict[str, str] = {}
-        self.calls: dict[str, Call] = {}  # of this socket
-        self.unanswered: set[str] = set()
+    def __init__(self, board: Switchboard, name: str, entries: dict[JournalKey, JournalEntry]) -> None:
+        self.name = name
         self.waiting: list[Deferred[None]] = []  # for Google, or for their turn
-        self.socket = 0
-        self.start_server()
-
-    def start_server(self) -> None:
-        """What the dead one had under way happens to nobody any more."""
-        self.waiting = []
-        if self.store.slow:
-            self.store.slow.clear()
-        self.journal = Journal(self.store, self.clock)  # type: ignore[arg-type]
-        self.calls = {}
-        self.socket += 1
+        self.store = FakeStore()
+        self.store.entries = entries
+        bus, _ = board.node(name)
+        users = UserChannel(bus)
+        users.open("ann")
+        self.journal = Journal(self.store, board.clock, bus, users)  # type: ignore[arg-type]
 
     async def step(self) -> None:
         self.waiting.append(Deferred())
         await self.waiting[-1]
 
-    def writer(self, name: str) -> Callable[[Sending], Any]:
+    def die(self) -> None:
+        """What it had under way happens to nobody any more."""
+        self.waiting = []
+        if self.store.slow:
+            self.store.slow.clear()
+
+
+class Schedules(RuleBasedStateMachine):
+    """Any order of sending, losing sockets, Google's answers, a store slow, away or set back, nodes that
+    die and messages that are lost.
+
+    A page comes back on a new socket, at any node, and sends again what is unanswered (and, being odd,
+    sometimes what is not), each once on each socket. What it was told not to send again it gives up.
+    """
+
+    nodes_at_once = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.delivered = True
+        self.board = Switchboard(self.clock, deliver=lambda channel, message: self.delivered)
+        self.entries: dict[JournalKey, JournalEntry] = {}
+        self.epoch = ""
+        self.made = 0
+        self.nodes = [self.start_node() for _ in range(self.nodes_at_once)]
+        self.node = self.nodes[0]  # where the page is
+        self.kept: list[Any] = []  # of the dead; else Python would tidy up what they had under way
+        self.executed: Counter[tuple[str, str]] = Counter()
+        self.finished: dict[tuple[str, str], set[str]] = {}
+        self.name = "c"
+        self.calls: dict[str, Call] = {}  # of this socket
+        self.unanswered: set[str] = set()
+        self.resumed = False
+        self.socket = 1
+
+    def start_node(self) -> PlayedNode:
+        self.made += 1
+        node = PlayedNode(self.board, f"node-{self.made}", self.entries)
+        node.store.epoch = self.epoch
+        return node
+
+    def writer(self, node: PlayedNode, connection: str, name: str) -> Callable[[Sending], Any]:
+        socket = self.socket
+
         async def write(sending: Sending) -> bytes:
-            await self.step()
+            await node.step()
             await sending.about_to_send()
             if name == "retried":
-                await self.step()
+                await node.step()
                 await sending.not_done()
-                await self.step()
+                await node.step()
                 await sending.about_to_send()
-            self.executed[name] += 1
-            await self.step()
-            self.finished[name] = f"{name} in {self.socket}"
-            return json.dumps(self.finished[name]).encode()
+            self.executed[connection, name] += 1
+            await node.step()
+            said = f"{name} in {socket}"
+            self.finished.setdefault((connection, name), set()).add(said)
+            return json.dumps(said).encode()
 
         return write
 
@@ -515,11 +761,11 @@ class Schedules(RuleBasedStateMachine):
         for name in sorted(names):
             self.unanswered.add(name)
             self.calls[name] = Call(
-                self.journal,
+                self.node.journal,
                 f"socket{self.socket}",
-                self.writer(name),
-                resumed=self.socket > 1,
-                key=JournalKey("s", "c", name, "d"),
+                self.writer(self.node, self.name, name),
+                resumed=self.resumed,
+                key=JournalKey("s", self.name, name, "d"),
             )
 
     def hear(self) -> None:
@@ -530,35 +776,77 @@ class Schedules(RuleBasedStateMachine):
         if name not in self.calls:
             self.send_all({name})
 
-    @precondition(lambda self: self.waiting or self.store.slow)
-    @rule(which=st.integers(0, 5))
-    def go_on(self, which: int) -> None:
-        slow = self.store.slow or []
-        some = slow if slow and (which % 2 or not self.waiting) else self.waiting
-        some.pop(which % len(some)).callback(None)
+    @rule(at=st.integers(0, 2), which=st.integers(0, 5))
+    def go_on(self, at: int, which: int) -> None:
+        node = self.nodes[at % len(self.nodes)]
+        slow = node.store.slow or []
+        some = slow if slow and (which % 2 or not node.waiting) else node.waiting
+        if some:
+            some.pop(which % len(some)).callback(None)
 
-    @rule()
-    def come_back(self) -> None:
+    @rule(at=st.integers(0, 2), tells=st.booleans())
+    def come_back(self, at: int, tells: bool) -> None:
+        """The older socket may linger for a while, where nobody told its node."""
         self.hear()
         for call in self.calls.values():
-            call.lose_socket()
+            if tells:
+                call.lose_socket()
         # Whoever lost its socket while the store was asked waits for nothing any more.
-        self.store.slow = self.store.slow and [waiting for waiting in self.store.slow if not waiting.called]
-        self.calls = {}
+        for node in self.nodes:
+            slow = node.store.slow
+            node.store.slow = slow and [waiting for waiting in slow if not waiting.called]
+        self.arrive(self.nodes[at % len(self.nodes)])
+
+    def arrive(self, node: PlayedNode) -> None:
+        self.kept.append(self.calls)
+        self.node, self.calls = node, {}
         self.socket += 1
+        self.resumed = is_of_epoch(self.name, self.epoch)
+        if not self.resumed:
+            self.name = connection_name(self.epoch, f"c{self.socket}")
+            self.unanswered = set()
         self.send_all(self.unanswered)
+
+    @rule(at=st.integers(0, 2))
+    def die(self, at: int) -> None:
+        dead = self.nodes[at % len(self.nodes)]
+        if dead is self.node:
+            self.hear()
+        self.board.remove(dead.name)
+        self.kept.append((dead, list(dead.waiting), list(dead.store.slow or []), self.calls))
+        dead.die()
+        self.nodes[at % len(self.nodes)] = self.start_node()
+        if dead is self.node:
+            self.arrive(self.nodes[-1])
+
+    @rule(how=st.sampled_from(["near", "near", "slow", "away"]), at=st.integers(0, 2))
+    def store_is(self, how: str, at: int) -> None:
+        store = self.nodes[at % len(self.nodes)].store
+        store.away = how == "away"
+        if not store.slow:
+            store.slow = [] if how == "slow" else None
+
+    @rule(seconds=st.sampled_from([1, 1, 1, 100]))
+    def time_passes(self, seconds: int) -> None:
+        self.clock.advance(seconds)
 
     @rule()
-    def die(self) -> None:
-        self.hear()
-        self.start_server()
-        self.send_all(self.unanswered)
+    def messages_arrive(self) -> None:
+        self.clock.advance(0)
 
-    @rule(how=st.sampled_from(["near", "near", "slow", "away"]))
-    def store_is(self, how: str) -> None:
-        self.store.away = how == "away"
-        if not self.store.slow:
-            self.store.slow = [] if how == "slow" else None
+    @rule(delivered=st.booleans())
+    def messages_are_lost(self, delivered: bool) -> None:
+        self.delivered = delivered
+
+    @rule()
+    def store_is_set_back(self) -> None:
+        self.entries.clear()
+        self.epoch += "x"
+        for node in self.nodes:
+            node.store.epoch = self.epoch
+            Deferred.fromCoroutine(node.journal.write_back()).addErrback(
+                lambda failure: failure.trap(Unavailable)
+            )
 
     @invariant()
     def at_most_once(self) -> None:
@@ -570,18 +858,31 @@ class Schedules(RuleBasedStateMachine):
         for name, call in self.calls.items():
             if call.running.called and call.said not in ("outcome_unknown", "unavailable"):
                 assert call.said is not None
-                assert call.said == self.finished.get(name), (name, call.said)
+                assert call.said in self.finished.get((self.name, name), set()), (name, call.said)
+
+
+class SchedulesOfNodes(Schedules):
+    """The same with three nodes."""
+
+    nodes_at_once = 3
 
 
 class OnceInAnyOrder(SynchronousTestCase):
-    def test_schedules(self) -> None:
-        """Over later sockets a call is executed at most once, whatever happens when."""
-        case = Schedules.TestCase
+    """Over later sockets a call is executed at most once, whatever happens when, and where."""
+
+    def run_all(self, schedules: type[Schedules], examples: int) -> None:
+        case = schedules.TestCase
         case.settings = settings(
-            max_examples=200,
+            max_examples=examples,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             database=None,
         )
         case().runTest()
+
+    def test_schedules(self) -> None:
+        self.run_all(Schedules, 200)
+
+    def test_schedules_of_nodes(self) -> None:
+        self.run_all(SchedulesOfNodes, 400)

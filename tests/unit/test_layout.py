@@ -29,27 +29,28 @@ ROWS = (
         " google.channel_person google.channels google.drive google.drive_check google.drive_path"
         " google.drive_request google.feed google.fields google.gate google.grant google.http"
         " google.line google.look google.notifications google.oauth google.pauses google.refusals"
-        " google.slowing google.table",
+        " google.slowing google.table google.channel_steps",
     ),
     (
         "store",
-        "backend backend.memory backend.redis backend.redis_backend backend.redis_bus"
-        " backend.redis_channels backend.redis_documents backend.redis_endpoint backend.redis_journal"
-        " backend.redis_leases backend.redis_line backend.redis_meta backend.redis_parts"
-        " backend.redis_presence backend.redis_script backend.redis_sessions backend.redis_share"
-        " backend.redis_shares backend.redis_spread backend.redis_store"
-        " backend.redis_users backend.redis_welcome backend.redis_wire backend.sealing backend.sqlite"
-        " backend.sqlite_channels backend.sqlite_database backend.sqlite_documents backend.sqlite_journal"
+        "backend backend.embedded backend.memory backend.sqlite backend.sqlite_channels"
+        " backend.sqlite_database backend.sqlite_documents backend.sqlite_journal"
         " backend.sqlite_runner backend.sqlite_schema backend.sqlite_sessions backend.sqlite_spent"
-        " backend.sqlite_tables backend.sqlite_users",
+        " backend.sqlite_tables backend.sqlite_users backend.redis backend.redis_endpoint"
+        " backend.redis_line backend.redis_script backend.redis_welcome backend.redis_wire"
+        " backend.redis_channels backend.redis_documents backend.redis_journal backend.redis_meta"
+        " backend.redis_parts backend.redis_sessions backend.redis_store backend.redis_users"
+        " backend.sealing backend.redis_backend backend.redis_bus backend.redis_leases"
+        " backend.redis_presence backend.redis_share backend.redis_shares backend.redis_spread",
     ),
     ("moving", "backend.redis_kinds backend.redis_rows backend.rows backend.sqlite_rows migration"),
     (
         "hub",
         "attention belonging demand discussion document documents economy events hearsay hints"
-        " keeping learning listing listings looks neighbours spending telling troubles watching",
+        " keeping learning listing listings looks neighbours spending telling troubles watching"
+        " written sweeping",
     ),
-    ("sessions", "drive_calls sessions live signout upkeep directory signin"),
+    ("sessions", "drive_calls sessions live signout upkeep directory signin listings_here"),
     ("catalogue", "method methods openrpc"),
     ("web", "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming"),
     ("whole", "assembly daemon checkup tap migrate"),

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from docsession.backend.memory import Switchboard
 from docsession.belonging import FOLDER
 from docsession.config import Polling
 from docsession.demand import Allowance, Demand
@@ -41,6 +42,7 @@ class FakeFeed:
         self.next = Sweep({}, lost=False)
         self.done_with: list[Sweep] = []
         self.failing: Exception | None = None
+        self.token: str | None = "1"
 
     async def begin(self) -> None:
         self.begun += 1
@@ -57,6 +59,7 @@ class FakeFeed:
 
     def done(self, sweep: Sweep) -> None:
         self.done_with.append(sweep)
+        self.token = sweep.token or self.token
 
 
 class ListingsTests(SynchronousTestCase):
@@ -73,6 +76,10 @@ class ListingsTests(SynchronousTestCase):
         self.changed: list[str] = []
         ids = iter(f"listing-{number}" for number in range(100))
         self.has_channel = False
+        self.board = Switchboard(self.clock)
+        _, self.leases = self.board.node("one")
+        self.said: list[tuple[str, dict[str, Any]]] = []
+        self.written: list[Any] = []
         self.rate = 1000.0
         self.demand = Demand(self.clock, lambda: self.rate)
         self.lost: list[bool] = []
@@ -85,9 +92,12 @@ class ListingsTests(SynchronousTestCase):
             random.Random(1),
             Polling(jitter=0),
             Allowance(self.demand, lambda units: units, has_channel=lambda user_id: self.has_channel),
+            self.leases,
+            lambda kind, **fields: self.said.append((kind, fields)),
             read=self.read,
             on_changed=self.changed.append,
             on_lost=lambda: self.lost.append(True),
+            on_written=self.written.append,
             new_id=lambda: next(ids),
             on_sweep=self.outcomes.append,
             on_run=self.causes.append,
@@ -555,7 +565,7 @@ class FeedTests(SynchronousTestCase):
             {"changes": [], "newStartPageToken": "9"},
         )
         found = self.sweep(feed)
-        self.assertEqual(found, Sweep({"a": None, "b": None}, lost=False, token="9"))
+        self.assertEqual(found, Sweep({"a": None, "b": None}, lost=False, token="9", since="5"))
         feed.done(found)
         self.assertEqual(self.sweep(feed), Sweep({}, lost=False, token="9"))
         self.assertEqual([asked.get("pageToken") for asked in drive.asked], [None, "5", "6", "7", "9"])

@@ -198,9 +198,9 @@ class OneTruth(SeveralHubs):
         self.lost = 1.0
         self.world.rename("New")  # 2
         hub = self.hubs["one"]
-        hub.learn(self.people["one"], view(2, "New", as_of=self.world.clock.seconds()))
+        hub.written.learn(self.people["one"], view(2, "New", as_of=self.world.clock.seconds()))
         self.world.version = 3  # somebody views it
-        self.hubs["two"].learn(self.people["two"], view(3, "New", as_of=self.world.clock.seconds()))
+        self.hubs["two"].written.learn(self.people["two"], view(3, "New", as_of=self.world.clock.seconds()))
         self.world.clock.advance(0)
         self.lost = 0.0
         self.world.advance(30)
@@ -214,7 +214,7 @@ class OneTruth(SeveralHubs):
         tabs = {node: self.watch(node) for node in NODES}
         sleeper = self.people["two"]
         sleeper.slow = True
-        self.hubs["two"].touched(FILE)
+        self.hubs["two"].written.touched(FILE)
         self.hubs["two"]._looks.viewer_due(self.hubs["two"]._documents[FILE], sleeper.id)
         self.world.advance(2)
         self.assertTrue(sleeper.waiting)
@@ -234,7 +234,7 @@ class OneTruth(SeveralHubs):
         tabs = {node: self.watch(node) for node in NODES}
         looks = self.looks()
         self.world.rename("Written")
-        self.hubs["two"].learn(
+        self.hubs["two"].written.learn(
             self.people["two"], view(2, "Written", as_of=self.world.clock.seconds()), teller=tabs["two"]
         )
         self.world.clock.advance(0)
@@ -248,7 +248,9 @@ class OneTruth(SeveralHubs):
         tab = self.watch("one")
         looks = self.looks()
         self.world.rename("Written")
-        self.hubs["three"].learn(self.people["three"], view(2, "Written", as_of=self.world.clock.seconds()))
+        self.hubs["three"].written.learn(
+            self.people["three"], view(2, "Written", as_of=self.world.clock.seconds())
+        )
         self.world.clock.advance(0)
         self.assertEqual(self.looks(), looks)
         (event,) = tab.events("document.changed")
@@ -259,12 +261,12 @@ class OneTruth(SeveralHubs):
         self.hubs["one"].forget(tab)
         self.world.clock.advance(0)
         self.world.rename("Written")
-        self.hubs["three"].learn(self.people["three"], view(2, "Written"))
+        self.hubs["three"].written.learn(self.people["three"], view(2, "Written"))
         self.assertEqual(self.world.store.records, {})
 
     def test_a_deletion_ends_all_watches(self) -> None:
         tabs = {node: self.watch(node) for node in NODES}
-        self.hubs["three"].deleted(FILE)
+        self.hubs["three"].written.deleted(FILE)
         self.world.clock.advance(0)
         for tab in tabs.values():
             self.assertEqual(tab.events("document.lost"), [{"fileId": FILE, "reason": "deleted"}])
@@ -275,10 +277,12 @@ class OneTruth(SeveralHubs):
         tabs = {node: self.watch(node) for node in NODES}
         self.people["one"].failing = refused()
         self.world.clock.advance(1)
-        self.hubs["three"].access_changed(FILE)
+        self.hubs["three"].written.access_changed(FILE)
         self.world.clock.advance(0)
         self.world.rename("Secret")
-        self.hubs["two"].learn(self.people["two"], view(2, "Secret", as_of=self.world.clock.seconds()))
+        self.hubs["two"].written.learn(
+            self.people["two"], view(2, "Secret", as_of=self.world.clock.seconds())
+        )
         self.world.clock.advance(0)
         self.assertEqual(tabs["one"].events("document.changed"), [])
         self.world.advance(6)
@@ -323,7 +327,7 @@ class CommentsOfAll(SeveralHubs):
         tabs = {node: self.watch(node, comments=True) for node in NODES}
         written = comment("c2", "11:00", "Yes!")
         self.world.comments["c2"] = written
-        self.hubs["two"].learn_comment(self.people["two"], FILE, written, teller=tabs["two"])
+        self.hubs["two"].written.learn_comment(self.people["two"], FILE, written, teller=tabs["two"])
         self.world.clock.advance(0)
         self.assertEqual(tabs["two"].events("document.comment"), [])
         for node in ("one", "three"):
@@ -350,7 +354,7 @@ class CommentsOfAll(SeveralHubs):
         self.world.advance(10)
         written = comment("c2", "11:00", "Yes!")
         self.world.comments["c2"] = written
-        self.hubs["three"].learn_comment(self.people["three"], FILE, written, teller=None)
+        self.hubs["three"].written.learn_comment(self.people["three"], FILE, written, teller=None)
         self.world.advance(3)
         self.assertEqual([e["comment"]["id"] for e in tab.events("document.comment")], ["c2"])
 

@@ -99,6 +99,7 @@ class Genuine(PostCase):
         self.assertEqual((self.push.hints, self.push.messages), ([], ["expired"]))
 
     def test_memory_first(self) -> None:
+        self.push.store.loads = 0
         self.push.post("c1", 5, "change")
         self.assertEqual(self.push.store.loads, 0)
 
@@ -107,7 +108,7 @@ class Elsewhere(PostCase):
     """A genuine channel that is not in memory here."""
 
     def row(self, **others: object) -> None:
-        values = {"id": "z1", "user_id": "ann", "generation": 1, "state": "live"} | others
+        values = {"id": "z1", "user_id": "ann", "generation": 1, "state": "live", "resource_id": "r"} | others
         self.push.store.rows["z1"] = ChannelRecord(
             opened_at=1_000_000.0,
             expires=2_000_000.0,
@@ -142,10 +143,11 @@ class Elsewhere(PostCase):
         self.push.post("z1", 3, "change")
         self.assertEqual((self.push.hints, self.push.messages), ([], ["expired", "expired"]))
 
-    def test_sync_costs_nothing(self) -> None:
+    def test_sync_is_looked_up_too(self) -> None:
+        """Some node waits for it."""
         self.row()
         self.push.post("z1", 1)
-        self.assertEqual((self.push.messages, self.push.store.loads), (["elsewhere"], 0))
+        self.assertEqual((self.push.messages, self.push.store.loads), (["elsewhere"], 1))
 
     def test_the_store_is_away(self) -> None:
         self.row()
@@ -170,6 +172,7 @@ class Strangers(PostCase):
     def test_wrong_tokens(self) -> None:
         """They touch nothing, and are told apart by nothing."""
         self.push.want("ann")
+        self.push.store.loads = 0
         others = ChannelSigner(Keys(signing=(b"o" * 32,), sealing=(b"k" * 32,)))
         for channel_id in ("c1", "unknown"):
             for token in (None, "", "x" * 43, others.token(channel_id), SIGNER.token("c2"), "y" * 100_000):
@@ -184,6 +187,8 @@ class Strangers(PostCase):
         rng = random.Random(4)
         self.push.want("ann")
         self.push.post("c1")
+        self.push.advance(1)
+        self.push.store.loads = 0
         for number in range(6000):
             channel_id = f"x{rng.getrandbits(100)}"
             self.push.post(channel_id, 2, "change", X_Goog_Channel_Token="x" * 43)

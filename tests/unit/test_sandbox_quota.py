@@ -42,6 +42,22 @@ class MeterTests(SynchronousTestCase):
         self.google.ask("DELETE", "/sandbox/calls", who=None)
         self.assertEqual(self.calls()["max_per_minute"], {"calls": 0, "units": 0})
 
+    def test_each_call_by_itself(self) -> None:
+        plan = self.google.id_of("Autumn plan")
+        self.google.drive("GET", f"files/{plan}")
+        self.google.ask("DELETE", "/sandbox/calls", who=None)
+        self.google.advance(59)
+        self.google.drive("GET", f"files/{plan}", who=BOB)
+        self.google.drive("GET", "files/none", headers={"Host": "127.0.0.1:9"})
+        log = self.google.ask("GET", "/sandbox/calls/log", who=None).json
+        told = [(call["method"], call["user"], call["file"], call["status"]) for call in log["calls"]]
+        self.assertEqual(told, [("drive.files.get", BOB, plan, 200), ("drive.files.get", ANN, "none", 404)])
+        self.assertEqual([call["units"] for call in log["calls"]], [5, 5])
+        self.assertEqual(log["calls"][1]["door"], "127.0.0.1:9")
+        self.assertNotEqual(log["calls"][0]["door"], "127.0.0.1:9")
+        self.assertEqual(log["calls"][0]["time"], self.google.sandbox.world.now())
+        self.assertEqual(log["forgotten"], 0)
+
 
 class QuotaTests(SynchronousTestCase):
     def setUp(self) -> None:

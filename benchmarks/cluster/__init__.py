@@ -1,0 +1,1 @@
+"""Several daemons on one Redis, measured: what more of them cost, and what faults do."""

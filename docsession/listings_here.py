@@ -1,0 +1,50 @@
+"""The listings of all users who are live here: what happens, here or at another node, reaches them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from docsession.directory import Directory
+from docsession.document import Document
+from docsession.interfaces import Bus
+from docsession.listings import LISTING_KINDS
+from docsession.user_channel import UserChannel
+
+__all__ = ["ListingsHere"]
+
+
+class ListingsHere:
+    """One for the process."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def moved(self, via: str, document: Document) -> None:
+        """A watched document changed."""
+        for user in self._directory.live_users():
+            # Of who does not watch it, only those that show it: the rest their own feed says.
+            seen = document.file if user.id in document.watchers else None
+            user.listings.touched({document.id: seen})
+
+    def hinted(self, user_id: str) -> None:
+        """A push notification was about no document that this user watches here."""
+        user = self._directory.live_user(user_id)
+        if user is not None:
+            user.listings.hinted()
+
+    def hear(self, of_users: UserChannel, bus: Bus) -> None:
+        """From now on, what other nodes say of them."""
+        for kind in LISTING_KINDS:
+            of_users.on(kind, partial(self._heard, kind))
+        bus.on_gap(self._missed)
+
+    def _heard(self, kind: str, user_id: str, message: Mapping[str, Any]) -> None:
+        user = self._directory.live_user(user_id)
+        if user is not None:
+            user.listings.heard(kind, message)
+
+    def _missed(self) -> None:
+        for user in self._directory.live_users():
+            user.listings.missed()
