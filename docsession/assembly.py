@@ -106,6 +106,7 @@ def assemble(
         google,
         backend.shares,
         backend.leases,
+        of_all,
         listeners=lambda: directory.open_connections(),
         has_channel=lambda user_id: channels.is_live(user_id),
         on_wait=metrics.waited,
@@ -134,7 +135,13 @@ def assemble(
     )
 
     # -- sessions and documents
-    store.listen(economy.troubles.store)
+    def written_again() -> None:
+        """The store has lost what it had. Sessions first, and what is retired before those."""
+        directory.set_back()
+        channels.set_back()
+        documents.write_again()
+
+    store.listen(economy.troubles.store, written_again)
     documents = Documents(
         backend,
         clock,
@@ -211,6 +218,7 @@ def assemble(
             new_id=new_id,
         )
 
+    journal = Journal(store, clock, backend.bus, of_users)
     directory = Directory(
         store,
         oauth,
@@ -223,6 +231,8 @@ def assemble(
         left=channels.left,
         users=of_users,
         everybody=of_all,
+        leases=backend.leases,
+        journal=journal,
     )
 
     backend.bus.on_gap(directory.missed)
@@ -232,7 +242,6 @@ def assemble(
     listings = ListingsHere(directory)
     documents.listen(listings.moved)
     listings.hear(of_users, backend.bus)
-    of_all.on("moved", lambda message: cache.drop_file(str(message["file"])))
 
     sign_in = SignIn(
         store,
@@ -248,7 +257,6 @@ def assemble(
     )
 
     # -- what pages may call
-    journal = Journal(store, clock, backend.bus, of_users)
     catalogue = Catalogue(
         directory=directory,
         documents=documents,

@@ -16,10 +16,11 @@ from docsession.google.budget import Budget
 from docsession.google.gate import Gate
 from docsession.google.pauses import Pauses
 from docsession.google.refusals import CHANNELS
-from docsession.google.slowing import Slowing
+from docsession.google.slowing import PAUSE, Slowing
 from docsession.interfaces import Leases, Shares
 from docsession.telemetry import Metrics
 from docsession.troubles import WORST_FIRST, Listener, Troubles
+from docsession.user_channel import AllChannel
 
 __all__ = ["Economy"]
 
@@ -34,6 +35,7 @@ class Economy(Service):
         google: Google,
         shares: Shares,
         leases: Leases,
+        of_all: AllChannel,
         *,
         listeners: Callable[[], Iterable[Listener]],
         has_channel: Callable[[str], bool],
@@ -55,7 +57,10 @@ class Economy(Service):
         shares.source(self.budget.spending, lambda: self.demand.unstretched)
         # That nodes are alone is told as what it is: the store is away.
         self.troubles = Troubles(clock, listeners=listeners, stretch=lambda: self.demand.crowding)
-        self.slowing = Slowing(clock, self.gate, self.budget, pauses, tell=self.troubles.limited)
+        self.slowing = Slowing(
+            clock, self.gate, self.budget, pauses, tell=self.troubles.limited, say=of_all.say
+        )
+        of_all.on(PAUSE, self.slowing.heard)
         self.allowance = Allowance(self.demand, self.budget.cost, self.gate.held_back, has_channel)
 
     def startService(self) -> None:

@@ -141,9 +141,8 @@ class Sweeping:
         self._hinted = self._clock.callLater(wait, self._sweep_for_hint)
 
     def missed(self) -> None:
-        """What other nodes said may not have been heard; and intervals may have been longer."""
+        """What other nodes said may not have been heard."""
         if self._loop.running and self._catching_up is None:
-            self._due = min(self._due, self._next(self._interval()))
             wait = self._rng.uniform(0, _SPREAD)
             self._catching_up = self._clock.callLater(wait, self._catch_up_soon)
 

@@ -30,6 +30,7 @@ class UserChannel:
 
     def on(self, kind: str, call: Callable[[str, Message], None]) -> None:
         """Who hears messages of this kind: the user's id, and the message."""
+        assert kind not in self._calls, kind
         self._calls[kind] = call
 
     def open(self, user_id: str) -> None:
@@ -68,6 +69,7 @@ class AllChannel:
 
     def on(self, kind: str, call: Callable[[Message], None]) -> None:
         """Who hears messages of this kind."""
+        assert kind not in self._calls, kind
         self._calls[kind] = call
 
     def open(self) -> None:

@@ -59,6 +59,14 @@ class Pauses:
         pause.until = max(pause.until, now + least)
         return max(0.0, pause.until - now)
 
+    def hold(self, scope: Scope, seconds: float) -> None:
+        """Another node was refused, and waits for so long: as if it had happened here."""
+        now = self._clock.seconds()
+        pause = self._pauses.setdefault(scope, _Pause())
+        pause.begun = now
+        pause.until = max(pause.until, now + seconds)
+        pause.ceiling = min(_MOST, pause.ceiling * 2)
+
     def left(self, user_id: str | None, kinds: Iterable[str] = ()) -> float:
         """Seconds until such a request of this user may be sent; 0: now."""
         if not self._pauses:

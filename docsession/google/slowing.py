@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -16,10 +17,13 @@ __all__ = ["Slowing"]
 
 # (user or None for everybody, what Google said, for how many seconds)
 Tell = Callable[[str | None, str, float], None]
+# What other nodes are told: nobody is to ask for so long. A pause that is longer by less is no news.
+PAUSE, _NEWS = "pause", 0.5
 
 
 class Slowing:
-    """Turns refusals into pauses; the gate keeps them."""
+    """Turns refusals into pauses; the gate keeps them. ``say`` tells the other nodes of those that
+    concern everybody."""
 
     _log = Logger()
 
@@ -31,12 +35,14 @@ class Slowing:
         pauses: Pauses,
         *,
         tell: Tell = lambda user_id, reason, seconds: None,
+        say: Callable[..., None] = lambda kind, **fields: None,
     ) -> None:
         self._clock = clock
         self._gate = gate
         self._budget = budget
         self._pauses = pauses
         self._tell = tell
+        self._say = say
 
     def refused(self, refusal: Refusal, user_id: str, sent_at: float) -> float:
         """Google refused a request that was sent at that time; returns how long it is to wait."""
@@ -53,13 +59,30 @@ class Slowing:
                 seconds=round(least),
                 reason=refusal.reason,
             )
+        before = self._left(scope)
         wait = self._pauses.begin(scope, least=least, sent_at=sent_at)
+        if scope.user_id is None and wait > before + _NEWS:
+            self._say(PAUSE, of=kind.name, reason=refusal.reason, seconds=wait)
+        self._slow_down(kind, scope, refusal.reason, wait)
+        return wait
+
+    def heard(self, message: Mapping[str, Any]) -> None:
+        """Another node was refused: this one would be too."""
+        kind, seconds = Kind[message["of"]], float(message["seconds"])
+        scope = _scope(kind, "")
+        if scope is not None and scope.user_id is None:
+            self._pauses.hold(scope, seconds)
+            self._slow_down(kind, scope, str(message["reason"]), seconds)
+
+    def _slow_down(self, kind: Kind, scope: Scope, reason: str, wait: float) -> None:
         if kind is Kind.SLOW_ALL:
             self._budget.limited()
         if kind is not Kind.SLOW_CHANNELS:  # no person waits for a channel: polls go on instead
-            self._tell(scope.user_id, refusal.reason, wait)
+            self._tell(scope.user_id, reason, wait)
         self._gate.changed()
-        return wait
+
+    def _left(self, scope: Scope) -> float:
+        return self._pauses.left(scope.user_id, () if scope.kind is None else (scope.kind,))
 
     def answered(self, user_id: str, method_id: str, *, poll: bool) -> None:
         """Google did what it was asked."""

@@ -75,8 +75,14 @@ class Door:
         self.pauses = Pauses(clock, random.Random(5))
         sizes = {"in_flight": 8, "per_user": 4, "media": 2, "media_per_user": 1} | limits
         self.gate = Gate(clock, self.budget, self.pauses, **sizes)
+        self.said: list[dict[str, Any]] = []
         self.slowing = Slowing(
-            clock, self.gate, self.budget, self.pauses, tell=lambda *said: self.told.append(said)
+            clock,
+            self.gate,
+            self.budget,
+            self.pauses,
+            tell=lambda *said: self.told.append(said),
+            say=lambda kind, **fields: self.said.append({"kind": kind, **fields}),
         )
 
 

@@ -50,7 +50,7 @@ ROWS = (
         " keeping learning listing listings looks neighbours spending telling troubles watching"
         " written sweeping",
     ),
-    ("sessions", "drive_calls sessions live signout upkeep directory signin listings_here"),
+    ("sessions", "drive_calls sessions live signout upkeep directory signin listings_here elsewhere"),
     ("catalogue", "method methods openrpc"),
     ("web", "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming"),
     ("whole", "assembly daemon checkup tap migrate"),

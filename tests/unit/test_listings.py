@@ -567,7 +567,7 @@ class FeedTests(SynchronousTestCase):
         found = self.sweep(feed)
         self.assertEqual(found, Sweep({"a": None, "b": None}, lost=False, token="9", since="5"))
         feed.done(found)
-        self.assertEqual(self.sweep(feed), Sweep({}, lost=False, token="9"))
+        self.assertEqual(self.sweep(feed), Sweep({}, lost=False, token="9", since="9"))
         self.assertEqual([asked.get("pageToken") for asked in drive.asked], [None, "5", "6", "7", "9"])
 
     def test_a_sweep_that_fails_on_any_page_is_done_again_from_its_beginning(self) -> None:

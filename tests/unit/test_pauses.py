@@ -6,7 +6,9 @@ import random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from docsession.google.budget import next_midnight
+from docsession.backend.memory import WholeQuota
+from docsession.config import Quota
+from docsession.google.budget import Budget, next_midnight
 from docsession.google.pauses import Pauses, Scope
 from docsession.google.refusals import Kind, Refusal
 from tests.unit.google import Door, clock
@@ -109,3 +111,43 @@ class SlowingTests(SynchronousTestCase):
         for kind in (Kind.FINAL, Kind.SCOPE, Kind.STALE_TOKEN):
             self.assertEqual(self.refused(kind, "forbidden"), 0)
         self.assertEqual((self.left("ann"), self.door.told), (0, []))
+
+    # -- several nodes
+
+    def heard(self) -> Door:
+        """Another node, which has heard all that was said."""
+        other = Door(self.clock)
+        for message in self.door.said:
+            other.slowing.heard(message)
+        return other
+
+    def test_what_holds_for_the_whole_project_holds_on_every_node(self) -> None:
+        self.refused(Kind.SLOW_ALL, "rateLimitExceeded", 20)
+        for _ in range(10):  # what was sent before says nothing new
+            self.refused(Kind.SLOW_ALL, "rateLimitExceeded", 20)
+        self.assertEqual(len(self.door.said), 1)
+        other = self.heard()
+        self.assertEqual((other.pauses.left("bob"), other.told), (20, [(None, "rateLimitExceeded", 20)]))
+        self.assertLess(other.budget.poll_rate(), Budget(self.clock, Quota(), WholeQuota()).poll_rate())
+        self.assertEqual(other.said, [])
+
+    def test_channels_on_every_node(self) -> None:
+        self.refused(Kind.SLOW_CHANNELS, "subscriptionRateLimitExceeded", 120)
+        other = self.heard()
+        self.assertEqual((other.pauses.left("bob"), other.pauses.left("bob", ("channels",))), (0, 120))
+
+    def test_one_users_limit_is_said_to_nobody(self) -> None:
+        self.refused(Kind.SLOW_USER, "userRateLimitExceeded", 17)
+        self.refused(Kind.NO_POLLS, "domainPolicy", 3600)
+        self.assertEqual(self.door.said, [])
+
+    def test_a_pause_that_was_heard_of_is_like_one_of_ones_own(self) -> None:
+        self.refused(Kind.SLOW_ALL, "rateLimitExceeded", 20)
+        other = self.heard()
+        self.clock.advance(5)
+        refusal = Refusal(Kind.SLOW_ALL, 403, "rateLimitExceeded", "No.", 0)
+        wait = other.slowing.refused(refusal, "bob", self.clock.seconds() - 6)
+        self.assertEqual((wait, other.said), (15, []))
+        # Sent before it began, and refused when it was over: that says nothing new.
+        self.clock.advance(20)
+        self.assertEqual(other.slowing.refused(refusal, "bob", self.clock.seconds() - 30), 0)
