@@ -71,6 +71,11 @@ class Meta:
         self._check(found)
         self.epoch = found["epoch"]
 
+    async def create(self, stamp: Mapping[str, str]) -> None:
+        """Of a store that is there already: from now on it is one, whose it is, and in its first life."""
+        self._stamp = stamp
+        await self._make("")
+
     async def renew(self) -> None:
         """The store has lost what it had: let that be known by another epoch, if it is not yet."""
         found = await self._make(self.epoch)
