@@ -142,7 +142,7 @@ async def adopt_keys(redis: Redis, keys: Keys) -> None:
 
 async def _refuse_strangers_keys(redis: Redis) -> None:
     async for name in _names(redis, ""):
-        if not name.startswith(_OF_NODES):
+        if not name.startswith(_OF_NODES) and not await read_meta(redis):
             raise ConfigError(_in_use(redis, name))
 
 
