@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from twisted.application import strports
@@ -19,15 +19,19 @@ from twisted.web.iweb import IAgent
 from twisted.web.server import Site
 
 from docsession.assembly import Assembly, assemble
-from docsession.backend.memory import Switchboard, WholeQuota
-from docsession.backend.sqlite import AdbapiRunner, SqliteStore
+from docsession.backend.embedded import EmbeddedBackend
+from docsession.backend.redis_store import RedisStore
 from docsession.config import Config, Secrets
 from docsession.errors import ConfigError, Unavailable
-from docsession.interfaces import Backend, Store
+from docsession.interfaces import Store
 from docsession.keys import Keys, Sealer, load_keys
 from docsession.sandbox.app import Sandbox, StateError
 from docsession.tasks import sleep, with_timeout
 from docsession.web.sites import PublicSite, QuietSite, admin_resource
+
+if TYPE_CHECKING:
+    from docsession.backend.redis import Redis
+    from docsession.backend.redis_backend import RedisBackend
 
 __all__ = ["Daemon", "Environment"]
 
@@ -55,14 +59,32 @@ class Environment:
         """Read, or made at the first start. Raises ConfigError."""
         return load_keys(self.state_directory(), configured=self.secrets.keys)
 
-    def store(self, keys: Keys) -> Store:
-        """The embedded store; not opened yet."""
-        path = self.state_directory() / "docsession.sqlite"
-        return SqliteStore(path, Sealer(keys), run=AdbapiRunner(path, self.reactor), clock=self.reactor)
+    def backend(self, keys: Keys) -> EmbeddedBackend | RedisBackend:
+        """What nodes share, or what one has for itself; not started yet."""
+        settings = self.config.backend
+        if settings.url is None:
+            path = self.state_directory() / "docsession.sqlite"
+            return EmbeddedBackend(path, keys, reactor=self.reactor)
+        # Not before it is needed: its client takes the global reactor.
+        from docsession.backend.redis_backend import RedisBackend
 
-    def backend(self, store: Store) -> Backend:
-        """The embedded one: this process, and its store."""
-        return Backend(store, *Switchboard(self.reactor).node("one"), WholeQuota())
+        link = self.redis()
+        lifetimes = self.config.sessions
+        return RedisBackend(
+            link,
+            RedisStore(link, keys, clock=self.reactor, lifetimes=lifetimes),
+            Sealer(keys),
+            clock=self.reactor,
+            rng=self.rng,
+            lease=settings.lease,
+            quota=self.config.google.quota,
+        )
+
+    def redis(self) -> Redis:
+        """A link to the Redis that is configured; not started yet."""
+        from docsession.backend.redis import Redis
+
+        return Redis(self.config.backend, self.secrets.redis_password, reactor=self.reactor, rng=self.rng)
 
     def stamp(self) -> dict[str, str]:
         """Whose store it is: a sandbox never gets a real grant, nor one client another's."""
@@ -118,7 +140,7 @@ class Daemon(Service):
         self._stopping = False
         # How to stop what runs, in the order it was started.
         self._running: list[tuple[str, Callable[[], Any]]] = []
-        self._store: Store | None = None
+        self._backend: EmbeddedBackend | RedisBackend | None = None
         self.assembly: Assembly | None = None
 
     def setServiceParent(self, parent: Any) -> None:
@@ -149,9 +171,9 @@ class Daemon(Service):
         environment, config = self._environment, self._environment.config
         reactor = environment.reactor
         keys = environment.keys()
-        self._store = environment.store(keys)
-        await self._store.open(environment.stamp())
-        self._running.append(("store", lambda: Deferred.fromCoroutine(self._close_store())))
+        backing = self._backend = environment.backend(keys)
+        await backing.start(environment.stamp())
+        self._running.append(("backend", lambda: Deferred.fromCoroutine(backing.stop())))
         pool = environment.pool()
         self._running.append(("connections to Google", pool.closeCachedConnections))
         if environment.sandbox_url is not None:
@@ -166,13 +188,14 @@ class Daemon(Service):
             config,
             environment.secrets,
             keys,
-            backend=environment.backend(self._store),
+            backend=backing.backend,
             clock=reactor,
             agent=environment.agent(pool),
             rng=environment.rng,
             sandbox_url=environment.sandbox_url,
             health=self._health,
         )
+        backing.measure(assembly.metrics)
         self._running.append(("what was spent", assembly.spending.stopService))
         assembly.spending.startService()
         self._running.append(("what is asked of Google", assembly.economy.stopService))
@@ -209,13 +232,13 @@ class Daemon(Service):
 
     async def _health(self) -> Mapping[str, str]:
         parts = {"serving": "draining" if self._stopping else "ok"}
+        assert self._backend is not None
         try:
-            assert self._store is not None
-            await with_timeout(self._environment.reactor, 5, _pinged(self._store))
+            await with_timeout(self._environment.reactor, 5, _pinged(self._backend.backend.store))
             parts["store"] = "ok"
         except (Unavailable, TimeoutError):
             parts["store"] = "unavailable"
-        return parts
+        return {**parts, **await self._backend.health()}
 
     # -- stopping
 
@@ -237,10 +260,6 @@ class Daemon(Service):
         while len(assembly.journal) and waited < LAST_WRITES:
             await sleep(self._environment.reactor, 0.05)
             waited += 0.05
-
-    async def _close_store(self) -> None:
-        if self._store is not None:
-            await self._store.close()
 
 
 async def _pinged(store: Store) -> None:

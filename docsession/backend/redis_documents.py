@@ -155,9 +155,7 @@ class DocumentKeys(Part):
         rows = list(record.comments.items())
         slices = [rows[start : start + SLICE] for start in range(0, len(rows), SLICE)] or [[]]
         for number, some in enumerate(slices, start=1):
-            words = [
-                word for each, value in some for word in (each, self._seal_comment(file_id, each, value))
-            ]
+            sealed = [(each, self._seal_comment(file_id, each, value)) for each, value in some]
             last = looked_at if number == len(slices) else ""
             await self._run(_SAVE_COMMENTS, file_id, record.looked_at, last, *chain(*sealed))
 

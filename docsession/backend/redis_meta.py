@@ -96,15 +96,18 @@ class Meta:
             raise ConfigError(
                 f"{where}: this store has schema {found['schema']}, newer than this program's {SCHEMA}"
             )
-        for name, value in self._stamp.items():
-            if found.get(name) != value:
-                raise ConfigError(f"{where}: this store belongs to {name} {found.get(name)}, not to {value}")
+        stored = {name: found.get(name, "") for name in self._stamp}
+        if stored != self._stamp:
+            raise ConfigError(
+                f"{where}: belongs to {_spelled(stored)}, the configuration to {_spelled(self._stamp)};"
+                " use another backend.prefix"
+            )
         ours = fingerprint(self._keys)
         if found.get("fingerprint") != ours:
             raise ConfigError(
-                f"{where}: the nodes' keys have the fingerprint {found.get('fingerprint', '')[:12]}, this"
-                f" one's {ours[:12]}; give all nodes the same keys in the same order, or to change them:"
-                " stop all nodes, then docsession-migrate --adopt-keys"
+                f"{where}: the keys of its nodes have the fingerprint {found.get('fingerprint', '')[:12]},"
+                f" these have {ours[:12]}; give all nodes the same keys in the same order (how they are"
+                " changed is in docs/operations.rst)"
             )
 
 
@@ -164,6 +167,10 @@ def _in_use(redis: Redis, name: str) -> str:
 
 def _probe(keys: Keys) -> str:
     return Sealer(keys).seal(_PROBE, about=_ABOUT).decode("ascii")
+
+
+def _spelled(stamp: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(stamp.items()))
 
 
 def _named(flat: list[bytes]) -> dict[str, str]:

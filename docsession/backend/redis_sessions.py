@@ -58,7 +58,8 @@ local function retire(hash, left)
     redis.call('DEL', P .. 'state:' .. state)
   end
   redis.call('DEL', P .. 'states-of:' .. hash)
-  if redis.call('PTTL', P .. 'retired:' .. hash) < tonumber(left) then
+  -- (A key that is not there has -2.)
+  if math.max(0, redis.call('PTTL', P .. 'retired:' .. hash)) < tonumber(left) then
     redis.call('SET', P .. 'retired:' .. hash, '', 'PX', left)
   end
 end

@@ -14,11 +14,13 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from docsession.config import Sessions
 from docsession.errors import ConfigError
 from docsession.interfaces import Store
 from docsession.keys import Keys
 from docsession.model import (
     ChannelRecord,
+    CommentsRecord,
     DocumentRecord,
     Grant,
     JournalEntry,
@@ -28,11 +30,27 @@ from docsession.model import (
     User,
 )
 
-__all__ = ["KEYS", "OTHER_KEYS", "PROMISES", "STAMP", "StoreWorld", "synchronous_suite"]
+__all__ = [
+    "KEYS",
+    "LIFETIMES",
+    "NOW",
+    "OTHER_KEYS",
+    "PROMISES",
+    "STAMP",
+    "StoreWorld",
+    "at_once",
+    "prune",
+    "synchronous_suite",
+]
 
 STAMP = {"issuer": "https://accounts.google.com", "client_id": "one.apps.googleusercontent.com"}
 KEYS = Keys(signing=(b"s" * 32,), sealing=(b"k" * 32,))
 OTHER_KEYS = Keys(signing=(b"t" * 32,), sealing=(b"l" * 32,))
+
+NOW = 1000.0
+"""What the clock of each world says at first."""
+LIFETIMES = Sessions(idle=5000, absolute=9000, journal=700)
+"""By which a store, or whoever prunes it, ends things."""
 
 
 class StoreWorld(Protocol):
@@ -40,6 +58,29 @@ class StoreWorld(Protocol):
 
     async def open(self, keys: Keys = KEYS, stamp: dict[str, str] = STAMP) -> Store:
         """A store on what is saved so far. An earlier one is gone, without a goodbye."""
+
+    async def beside(self) -> Store:
+        """Where a store may be open more than once: another beside the last. Else that one."""
+
+    async def later(self, seconds: float) -> None:
+        """So much time passes, and the last one is pruned as it is once a minute."""
+
+
+async def prune(store: Store, now: float) -> None:
+    """As the daemon does it."""
+    await store.prune(
+        now=now,
+        sessions_idle_before=now - LIFETIMES.idle,
+        sessions_issued_before=now - LIFETIMES.absolute,
+        journal_before=now - LIFETIMES.journal,
+        documents_before=now - LIFETIMES.idle,
+    )
+
+
+async def at_once(*work: Coroutine[Any, Any, Any]) -> list[Any]:
+    """The results of all, begun in this order before any of them is done."""
+    begun = [Deferred.fromCoroutine(each) for each in work]
+    return [await each for each in begun]
 
 
 Promise = Callable[[StoreWorld], Coroutine[Any, Any, None]]
@@ -109,15 +150,7 @@ CHANNEL = ChannelRecord(
 )
 
 
-async def prune_nothing_but(store: Store, **limits: float) -> None:
-    everything_stays: dict[str, float] = {
-        "now": 0.0,
-        "sessions_idle_before": 0.0,
-        "sessions_issued_before": 0.0,
-        "journal_before": 0.0,
-        "documents_before": 0.0,
-    }
-    await store.prune(**{**everything_stays, **limits})
+COMMENTS = CommentsRecord({"c1": {"id": "c1", "content": "Übersicht?"}}, "2026-11-25T10:00:00.000Z", 1000.25)
 
 
 # -- opening
@@ -130,8 +163,9 @@ async def what_was_saved_is_there_after_a_crash(world: StoreWorld) -> None:
     await store.put_state(STATE)
     await store.save_user(USER)
     assert await store.save_grant(ANN, GRANT, replaces=None)
-    await store.journal_begin(ENTRY)
-    await store.save_document(DOCUMENT)
+    assert await store.journal_begin(ENTRY)
+    assert await store.save_document(DOCUMENT, replaces=None) is None
+    await store.save_comments(DOCUMENT.file_id, COMMENTS)
     assert await store.add_channel(CHANNEL, replaces=None)
     store = await world.open()
     assert await store.load_session(SESSION.id) == SESSION
@@ -140,6 +174,7 @@ async def what_was_saved_is_there_after_a_crash(world: StoreWorld) -> None:
     assert await store.load_grant(ANN) == GRANT
     assert await store.journal_find(KEY) == ENTRY
     assert await store.load_document(DOCUMENT.file_id) == DOCUMENT
+    assert await store.load_comments(DOCUMENT.file_id) == COMMENTS
     assert await store.load_channel(CHANNEL.id) == CHANNEL
 
 
@@ -155,8 +190,10 @@ async def a_new_store_is_empty(world: StoreWorld) -> None:
     assert await store.orphaned_users(1e12) == []
     assert await store.journal_find(KEY) is None
     assert await store.load_document("file-1") is None
+    assert await store.load_comments("file-1") is None
     assert await store.load_channel(CHANNEL.id) is None
     assert await store.load_channels(ANN) == []
+    assert await store.load_spent("2026-11-25") == 0
 
 
 @promise
@@ -186,13 +223,15 @@ async def what_other_keys_sealed_counts_as_absent_and_can_be_replaced(world: Sto
     await store.put_state(STATE)
     await store.save_user(USER)
     await store.save_grant(ANN, GRANT, replaces=None)
-    await store.save_document(DOCUMENT)
+    await store.save_document(DOCUMENT, replaces=None)
+    await store.save_comments(DOCUMENT.file_id, COMMENTS)
     await store.add_channel(CHANNEL, replaces=None)
     store = await world.open(keys=OTHER_KEYS)
     assert await store.take_state(STATE.state) is None
     assert await store.load_user(ANN) is None
     assert await store.load_grant(ANN) is None
     assert await store.load_document(DOCUMENT.file_id) is None
+    assert await store.load_comments(DOCUMENT.file_id) is None
     assert await store.sessions_of_user(ANN) == []
     assert await store.load_channel(CHANNEL.id) is None
     assert await store.load_channels(ANN) == []
@@ -200,13 +239,18 @@ async def what_other_keys_sealed_counts_as_absent_and_can_be_replaced(world: Sto
     # And its owner can sign in anew: no row that nobody can read stands in the way.
     assert await store.save_grant(ANN, GRANT, replaces=None)
     assert await store.load_grant(ANN) == GRANT
+    # Whatever is said to be replaced: nobody could know.
+    for replaces in (None, "9.7.0123456789abcdef"):
+        store = await world.open(keys=OTHER_KEYS if replaces is None else KEYS)
+        assert await store.save_document(DOCUMENT, replaces=replaces) is None
+        assert await store.load_document(DOCUMENT.file_id) == DOCUMENT
 
 
 @promise
 async def a_write_whose_outcome_cannot_be_read_is_not_one_never_made(world: StoreWorld) -> None:
     store = await world.open()
     await store.journal_begin(ENTRY)
-    await store.journal_finish(KEY, b'{"result":{}}')
+    await store.journal_finish(KEY, "w1", b'{"result":{}}')
     store = await world.open(keys=OTHER_KEYS)
     assert await store.journal_find(KEY) == ENTRY  # outcome unknown, so never sent again
 
@@ -215,12 +259,18 @@ async def a_write_whose_outcome_cannot_be_read_is_not_one_never_made(world: Stor
 async def what_older_keys_sealed_is_read(world: StoreWorld) -> None:
     store = await world.open()
     await store.save_user(USER)
+    await store.save_document(DOCUMENT, replaces=None)
     both = Keys(
         signing=OTHER_KEYS.signing + KEYS.signing,
         sealing=OTHER_KEYS.sealing + KEYS.sealing,
     )
     store = await world.open(keys=both)
     assert await store.load_user(ANN) == USER
+    assert await store.load_document(DOCUMENT.file_id) == DOCUMENT
+    # And is replaced by who knows it.
+    newer = replace(DOCUMENT, version="8")
+    assert await store.save_document(newer, replaces=DOCUMENT.mark) is None
+    assert await store.save_document(DOCUMENT, replaces=newer.mark) is None
 
 
 # -- browser sessions
@@ -298,12 +348,45 @@ async def a_retired_id_is_dead_and_stays_so(world: StoreWorld) -> None:
 @promise
 async def a_retirement_is_not_shortened_and_ends(world: StoreWorld) -> None:
     store = await world.open()
-    await store.retire_sessions([SESSION.id], until=5000.0)
-    await store.retire_sessions([SESSION.id], until=10.0)
-    await prune_nothing_but(store, now=4999.0)
+    await store.retire_sessions([SESSION.id], until=NOW + 4000)
+    await store.retire_sessions([SESSION.id], until=NOW + 10)
+    await world.later(3999)
     assert await store.is_retired(SESSION.id)
-    await prune_nothing_but(store, now=5001.0)
+    await world.later(2)
     assert not await store.is_retired(SESSION.id)
+
+
+@promise
+async def which_of_many_are_retired(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_session(SESSION)
+    await store.retire_sessions(["b" * 32, "c" * 32], until=NOW + 10)
+    assert await store.retired_among(iter([SESSION.id, "b" * 32, "d" * 32])) == {"b" * 32}
+    assert await store.retired_among([]) == set()
+
+
+@promise
+async def a_session_ends_unseen_and_in_any_case(world: StoreWorld) -> None:
+    """Idle for too long, or issued too long ago, whatever was seen of it."""
+    store = await world.open()
+    seen, unseen = replace(SESSION, user_id=ANN), replace(SESSION, id="b" * 32, user_id=ANN)
+    await store.save_session(seen)
+    await store.save_session(unseen)
+    await world.later(4000)
+    await store.touch_sessions({seen.id: NOW + 4000})
+    await world.later(1001)
+    assert await store.load_session(unseen.id) is None
+    found = replace(seen, last_seen=NOW + 4000)
+    assert await store.load_session(seen.id) == found
+    assert await store.sessions_of_user(ANN) == [found]
+    await world.later(3000)
+    await store.touch_sessions({seen.id: NOW + 8001})
+    await store.save_session(replace(found, last_seen=NOW + 8001))
+    await world.later(998)
+    assert await store.load_session(seen.id) is not None
+    await world.later(2)
+    assert await store.load_session(seen.id) is None
+    assert await store.sessions_of_user(ANN) == []
 
 
 @promise
@@ -336,6 +419,29 @@ async def a_state_is_taken_once(world: StoreWorld) -> None:
     assert await store.take_state("another") == replace(STATE, state="another")
 
 
+@promise
+async def of_two_who_take_a_state_one_has_it(world: StoreWorld) -> None:
+    """A callback that comes twice, to two nodes."""
+    store = await world.open()
+    other = await world.beside()
+    for number in range(20):
+        state = replace(STATE, state=f"{number}")
+        await store.put_state(state)
+        taken = await at_once(store.take_state(state.state), other.take_state(state.state))
+        assert sorted(taken, key=lambda each: each is None) == [state, None]
+
+
+@promise
+async def a_state_ends(world: StoreWorld) -> None:
+    store = await world.open()
+    due = replace(STATE, state="due", expires=STATE.expires + 2)
+    await store.put_state(STATE)
+    await store.put_state(due)
+    await world.later(601)
+    assert await store.take_state(STATE.state) is None
+    assert await store.take_state("due") == due
+
+
 # -- users and grants
 
 
@@ -359,6 +465,21 @@ async def a_grant_is_changed_only_by_who_knows_it(world: StoreWorld) -> None:
 
 
 @promise
+async def of_two_who_change_a_grant_one_does(world: StoreWorld) -> None:
+    store = await world.open()
+    other = await world.beside()
+    await store.save_grant(ANN, GRANT, replaces=None)
+    for number in range(1, 20):
+        ours = replace(GRANT, generation=number + 1, access_token="ours")
+        theirs = replace(GRANT, generation=number + 1, access_token="theirs")
+        won = await at_once(
+            store.save_grant(ANN, ours, replaces=number), other.save_grant(ANN, theirs, replaces=number)
+        )
+        assert sorted(won) == [False, True]
+        assert await store.load_grant(ANN) == (ours if won[0] else theirs)
+
+
+@promise
 async def a_deleted_user_leaves_nothing_but_others(world: StoreWorld) -> None:
     store = await world.open()
     for user_id in (ANN, BOB):
@@ -366,7 +487,7 @@ async def a_deleted_user_leaves_nothing_but_others(world: StoreWorld) -> None:
         await store.save_grant(user_id, GRANT, replaces=None)
         await store.mark_orphaned(user_id, 50.0)
         await store.add_channel(replace(CHANNEL, id=f"of {user_id}", user_id=user_id), replaces=None)
-    await store.save_document(DOCUMENT)
+    await store.save_document(DOCUMENT, replaces=None)
     await store.delete_user(ANN)
     store = await world.open()
     assert await store.load_user(ANN) is None
@@ -410,11 +531,49 @@ async def a_user_whose_last_session_expired_is_orphaned(world: StoreWorld) -> No
     await store.save_user(USER)
     await store.save_grant(BOB, GRANT, replaces=None)  # a sign-in that a crash cut short
     await store.save_session(replace(SESSION, user_id=ANN))
-    await prune_nothing_but(store, now=10.0)
+    await store.save_session(replace(SESSION, id="b" * 32, user_id=ANN, last_seen=NOW + 9))
+    await world.later(10)
+    assert await store.orphaned_users(NOW + 10) == []
     assert await store.orphaned_users(1e12) == [BOB]
-    await prune_nothing_but(store, now=20.0, sessions_idle_before=5000.0)
-    assert await store.orphaned_users(20.0) == [BOB]
-    assert sorted(await store.orphaned_users(20.5)) == [ANN, BOB]
+    await world.later(4991)  # the last but one has ended
+    assert await store.orphaned_users(1e12) == [BOB]
+    await world.later(9)
+    assert await store.orphaned_users(NOW + 5010) == [BOB]
+    assert sorted(await store.orphaned_users(NOW + 5010.5)) == [ANN, BOB]
+    # It stays known since when; and who has come back is no orphan.
+    await world.later(10)
+    assert sorted(await store.orphaned_users(NOW + 5010.5)) == [ANN, BOB]
+    again = replace(SESSION, id="c" * 32, user_id=ANN, issued=NOW + 5020, last_seen=NOW + 5020)
+    await store.save_session(again)
+    await world.later(10)
+    assert await store.orphaned_users(1e12) == [BOB]
+
+
+@promise
+async def a_session_that_is_seen_keeps_its_user(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_user(USER)
+    await store.save_session(replace(SESSION, user_id=ANN))
+    await world.later(4000)
+    await store.touch_sessions({SESSION.id: NOW + 4000})
+    await world.later(1500)
+    assert await store.orphaned_users(1e12) == []
+    await store.retire_sessions([SESSION.id], until=NOW + 9000)
+    await world.later(1)
+    assert await store.orphaned_users(1e12) == [ANN]
+
+
+@promise
+async def many_users_lose_their_last_session_at_once(world: StoreWorld) -> None:
+    store = await world.open()
+    users = [f"{number:021d}" for number in range(1201)]
+    for user in users:
+        await store.save_user(replace(USER, id=user))
+        await store.save_session(replace(SESSION, id=f"{user:_<32}", user_id=user))
+    await world.later(10)
+    assert await store.orphaned_users(1e12) == []
+    await world.later(5000)
+    assert sorted(await store.orphaned_users(1e12)) == users
 
 
 # -- the write journal
@@ -438,24 +597,53 @@ async def a_write_is_found_by_all_of_its_key(world: StoreWorld) -> None:
 @promise
 async def an_outcome_is_kept(world: StoreWorld) -> None:
     store = await world.open()
-    await store.journal_begin(ENTRY)
+    begun = replace(ENTRY, node="one")
+    assert await store.journal_begin(begun)
     outcome = b'{"result":{"data":{"id":"\xc3\xbc"}}}' * 50_000
-    await store.journal_finish(KEY, outcome)
+    await store.journal_finish(KEY, "w1", outcome)
     store = await world.open()
-    assert await store.journal_find(KEY) == replace(ENTRY, outcome=outcome)
+    assert await store.journal_find(KEY) == replace(begun, outcome=outcome)
     # On the same socket a reused id is a new call: it begins anew.
-    again = replace(ENTRY, socket="w2", begun=1001.0)
-    await store.journal_begin(again)
+    again = replace(ENTRY, begun=1001.0)
+    assert await store.journal_begin(again)
     assert await store.journal_find(KEY) == again
     done = replace(ENTRY, outcome=b"x")
-    await store.journal_begin(done)
+    assert await store.journal_begin(done)
     assert await store.journal_find(KEY) == done
+
+
+@promise
+async def a_write_belongs_to_the_socket_that_began_it(world: StoreWorld) -> None:
+    """Another, which came after it broke, may be on another node: it neither begins nor ends it."""
+    store = await world.open()
+    assert await store.journal_begin(ENTRY)
+    assert not await store.journal_begin(replace(ENTRY, socket="w2", node="two"))
+    await store.journal_finish(KEY, "w2", b"not theirs")
+    await store.journal_forget(KEY, "w2")
+    assert await store.journal_find(KEY) == ENTRY
+    await store.journal_finish(KEY, "w1", b"done")
+    assert not await store.journal_begin(replace(ENTRY, socket="w2"))
+    assert await store.journal_find(KEY) == replace(ENTRY, outcome=b"done")
+    await store.journal_forget(KEY, "w1")
+    assert await store.journal_begin(replace(ENTRY, socket="w2"))
+
+
+@promise
+async def of_two_who_begin_a_write_one_does(world: StoreWorld) -> None:
+    store = await world.open()
+    other = await world.beside()
+    for number in range(20):
+        ours = replace(ENTRY, key=replace(KEY, call_id=f"{number}"))
+        theirs = replace(ours, socket="w2")
+        begun = await at_once(other.journal_begin(theirs), store.journal_begin(ours))
+        assert sorted(begun) == [False, True]
+        assert await store.journal_find(ours.key) == (theirs if begun[0] else ours)
 
 
 @promise
 async def an_outcome_of_nothing_makes_no_entry(world: StoreWorld) -> None:
     store = await world.open()
-    await store.journal_finish(KEY, b"x")
+    await store.journal_finish(KEY, "w1", b"x")
     assert await store.journal_find(KEY) is None
 
 
@@ -465,53 +653,210 @@ async def a_write_that_was_not_sent_is_forgotten(world: StoreWorld) -> None:
     other = replace(ENTRY, key=replace(KEY, call_id="2"))
     await store.journal_begin(ENTRY)
     await store.journal_begin(other)
-    await store.journal_forget(KEY)
-    await store.journal_forget(KEY)
+    await store.journal_forget(KEY, "w1")
+    await store.journal_forget(KEY, "w1")
     store = await world.open()
     assert await store.journal_find(KEY) is None
     assert await store.journal_find(other.key) == other
+
+
+@promise
+async def a_write_is_remembered_so_long_after_it_began(world: StoreWorld) -> None:
+    store = await world.open()
+    later = replace(ENTRY, key=replace(KEY, call_id="2"), begun=NOW + 300)
+    await store.journal_begin(ENTRY)
+    await world.later(300)
+    await store.journal_begin(later)
+    await store.journal_finish(KEY, "w1", b"done")
+    await world.later(399)
+    assert await store.journal_find(KEY) == replace(ENTRY, outcome=b"done")
+    await world.later(2)
+    assert await store.journal_find(KEY) is None
+    assert await store.journal_find(later.key) == later
 
 
 # -- documents
 
 
 @promise
-async def a_document_is_saved_over_with_its_proofs(world: StoreWorld) -> None:
+async def a_document_is_replaced_only_by_who_knows_it(world: StoreWorld) -> None:
     store = await world.open()
-    await store.save_document(DOCUMENT)
-    newer = replace(
-        DOCUMENT, version="8", google_version=2**53 + 1, file={}, as_of=1010.5, proofs={BOB: (5.0, 6.0)}
-    )
-    await store.save_document(newer)
+    newer = replace(DOCUMENT, version="8", google_version=2**53 + 1, file={}, as_of=1010.5)
+    other = replace(newer, file={"name": "as somebody else saw it"})
+    assert await store.save_document(DOCUMENT, replaces=None) is None
+    assert await store.save_document(newer, replaces=None) == DOCUMENT
+    assert await store.save_document(newer, replaces=other.mark) == DOCUMENT
+    assert await store.save_document(newer, replaces=DOCUMENT.mark) is None
     store = await world.open()
     assert await store.load_document("file-1") == newer
-    await store.save_document(replace(newer, proofs={}))
-    assert await store.load_document("file-1") == replace(newer, proofs={})
+    # Of the same versions, but of another content.
+    assert await store.save_document(other, replaces=DOCUMENT.mark) == newer
+    assert await store.save_document(DOCUMENT, replaces=other.mark) == newer
+    assert await store.load_document("file-1") == newer
+    # Saved again as it is: for its time.
+    assert await store.save_document(replace(newer, as_of=1020.0), replaces=newer.mark) is None
+    assert await store.load_document("file-1") == replace(newer, as_of=1020.0)
+    # Where there is none any more there is nothing in the way.
+    await store.delete_document("file-1")
+    assert await store.save_document(DOCUMENT, replaces=newer.mark) is None
+    assert await store.load_document("file-1") == DOCUMENT
+
+
+@promise
+async def of_two_who_replace_a_document_one_does(world: StoreWorld) -> None:
+    store = await world.open()
+    other = await world.beside()
+    last = DOCUMENT
+    await store.save_document(last, replaces=None)
+    for number in range(10, 30):
+        ours = replace(last, version=f"{number}", file={"name": "ours"})
+        theirs = replace(last, version=f"{number}", file={"name": "theirs"})
+        lost = await at_once(
+            store.save_document(ours, replaces=last.mark), other.save_document(theirs, replaces=last.mark)
+        )
+        last = ours if lost[0] is None else theirs
+        assert sorted(lost, key=lambda each: each is None) == [last, None]
+        assert await store.load_document("file-1") == last
+
+
+@promise
+async def proofs_are_added(world: StoreWorld) -> None:
+    """Of each user's times the later one stays, whoever saves the state, and whether or not."""
+    store = await world.open()
+    await store.save_document(DOCUMENT, replaces=None)  # ANN (999, 0), BOB (998, 997.5)
+    newer = replace(DOCUMENT, version="8", proofs={BOB: (5.0, 998.0), "carl": (1700000000.123456, 7.0)})
+    merged = {ANN: (999.0, 0.0), BOB: (998.0, 998.0), "carl": (1700000000.123456, 7.0)}
+    assert await store.save_document(newer, replaces=DOCUMENT.mark) is None
+    assert await store.load_document("file-1") == replace(newer, proofs=merged)
+    late = replace(DOCUMENT, version="9", proofs={ANN: (1000.0, 1001.0)})
+    merged[ANN] = (1000.0, 1001.0)
+    store = await world.open()
+    assert await store.save_document(late, replaces=DOCUMENT.mark) == replace(newer, proofs=merged)
+    assert await store.load_document("file-1") == replace(newer, proofs=merged)
+    await store.save_document(replace(newer, proofs={}), replaces=newer.mark)
+    assert await store.load_document("file-1") == replace(newer, proofs=merged)
+
+
+@promise
+async def doubted_proofs_never_come_back(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_document(DOCUMENT, replaces=None)  # ANN (999, 0), BOB (998, 997.5)
+    doubted = replace(DOCUMENT, doubted=998.5, proofs={})
+    only_ann = replace(DOCUMENT, doubted=998.5, proofs={ANN: (999.0, 0.0)})
+    assert await store.save_document(doubted, replaces=DOCUMENT.mark) is None
+    assert await store.load_document("file-1") == only_ann
+    # By whoever has not heard of it yet; not even where the state is replaced.
+    assert await store.save_document(DOCUMENT, replaces=DOCUMENT.mark) is None
+    assert await store.load_document("file-1") == only_ann
+    # Whose state is refused is heard all the same.
+    store = await world.open()
+    more = replace(DOCUMENT, doubted=1000.5, proofs={BOB: (998.0, 1000.5), ANN: (1000.0, 1000.0)})
+    left = replace(DOCUMENT, doubted=1000.5, proofs={BOB: (998.0, 1000.5)})
+    assert await store.save_document(more, replaces=None) == left
+    store = await world.open()
+    assert await store.load_document("file-1") == left
+    assert await store.save_document(replace(left, version="8", doubted=0.0), replaces=left.mark) is None
+    assert await store.load_document("file-1") == replace(left, version="8")
 
 
 @promise
 async def a_deleted_document_is_gone_with_its_proofs(world: StoreWorld) -> None:
     store = await world.open()
-    await store.save_document(DOCUMENT)
-    await store.save_document(replace(DOCUMENT, file_id="file-2"))
+    await store.save_document(replace(DOCUMENT, doubted=5.0), replaces=None)
+    await store.save_document(replace(DOCUMENT, file_id="file-2"), replaces=None)
+    for file_id in ("file-1", "file-2"):
+        await store.save_comments(file_id, COMMENTS)
     await store.delete_document("file-1")
     await store.delete_document("file-1")
     assert await store.load_document("file-1") is None
+    assert await store.load_comments("file-1") is None
     assert await store.load_document("file-2") == replace(DOCUMENT, file_id="file-2")
-    await store.save_document(replace(DOCUMENT, proofs={}))
+    assert await store.load_comments("file-2") == COMMENTS
+    await store.save_document(replace(DOCUMENT, proofs={}), replaces=None)
     assert await store.load_document("file-1") == replace(DOCUMENT, proofs={})
+    assert await store.load_comments("file-1") is None
 
 
 @promise
 async def one_users_proofs_are_dropped_everywhere(world: StoreWorld) -> None:
     store = await world.open()
     second = replace(DOCUMENT, file_id="file-2")
-    await store.save_document(DOCUMENT)
-    await store.save_document(second)
+    await store.save_document(DOCUMENT, replaces=None)
+    await store.save_document(second, replaces=None)
     await store.drop_proofs(ANN)
     only_bob = {BOB: DOCUMENT.proofs[BOB]}
     assert await store.load_document("file-1") == replace(DOCUMENT, proofs=only_bob)
     assert await store.load_document("file-2") == replace(second, proofs=only_bob)
+
+
+@promise
+async def a_document_is_forgotten_so_long_after_it_was_so(world: StoreWorld) -> None:
+    store = await world.open()
+    second = replace(DOCUMENT, file_id="file-2")
+    for record in (DOCUMENT, second):
+        await store.save_document(record, replaces=None)
+        await store.save_comments(record.file_id, COMMENTS)
+    await world.later(4000)
+    renewed = replace(second, as_of=NOW + 4000)
+    await store.save_document(renewed, replaces=second.mark)
+    await store.save_document(replace(DOCUMENT, as_of=NOW + 4000), replaces="9.7.0123456789abcdef")
+    await world.later(999)
+    assert await store.load_document("file-1") == DOCUMENT
+    await world.later(2)
+    assert await store.load_document("file-1") is None
+    assert await store.load_comments("file-1") is None
+    assert await store.load_document("file-2") == renewed
+    assert await store.load_comments("file-2") == COMMENTS
+    await store.save_document(replace(DOCUMENT, as_of=NOW + 5001, proofs={}), replaces=None)
+    found = await store.load_document("file-1")
+    assert found is not None
+    assert found.proofs == {}
+    assert await store.load_comments("file-1") is None
+
+
+# -- comments
+
+
+@promise
+async def comments_are_added(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_document(DOCUMENT, replaces=None)
+    await store.save_comments("file-1", CommentsRecord({}, "", 900.0))
+    assert await store.load_comments("file-1") == CommentsRecord({}, "", 900.0)
+    await store.save_comments("file-1", COMMENTS)
+    assert await store.load_comments("file-1") == COMMENTS
+    second = CommentsRecord(
+        {"c1": {"id": "c1", "deleted": True}, "c2": {"id": "c2", "content": "\u2028"}}, "later", 1001.0
+    )
+    await store.save_comments("file-1", second)
+    store = await world.open()
+    assert await store.load_comments("file-1") == second
+    # One that was looked up before, and comes after: what it found is added, its times are not.
+    earlier = CommentsRecord({"c3": {"id": "c3"}}, "earlier", 1000.5)
+    await store.save_comments("file-1", earlier)
+    merged = replace(second, comments={**second.comments, **earlier.comments})
+    assert await store.load_comments("file-1") == merged
+    # They are of the document, not of its state.
+    await store.save_document(replace(DOCUMENT, version="8"), replaces=DOCUMENT.mark)
+    assert await store.load_comments("file-1") == merged
+
+
+@promise
+async def many_comments_are_kept(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_document(DOCUMENT, replaces=None)
+    many = replace(COMMENTS, comments={f"c{number}": {"n": number} for number in range(1201)})
+    await store.save_comments("file-1", many)
+    assert await store.load_comments("file-1") == many
+
+
+@promise
+async def comments_of_no_document_are_not_kept(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_comments("file-1", COMMENTS)
+    assert await store.load_comments("file-1") is None
+    await store.save_document(DOCUMENT, replaces=None)
+    assert await store.load_comments("file-1") is None
 
 
 # -- what was spent
@@ -569,59 +914,24 @@ async def what_became_of_a_channel_is_kept(world: StoreWorld) -> None:
     assert await store.load_channel(CHANNEL.id) == open_now
     assert await store.load_channels(ANN) == [open_now]
     assert await store.load_channel("channel-9") is None
-    await prune_nothing_but(store, now=4999.0)  # it lives as long as Google says, not as was asked
+    await world.later(3999)  # it lives as long as Google says, not as was asked
     assert await store.load_channel(CHANNEL.id) == open_now
-    await prune_nothing_but(store, now=5001.0)
+    assert await store.load_channels(ANN) == [open_now]
+    await world.later(2)
     assert await store.load_channel(CHANNEL.id) is None
+    assert await store.load_channels(ANN) == []
+    assert await store.add_channel(replace(CHANNEL, id="channel-2", expires=9000.0), replaces=None)
 
 
 # -- housekeeping
 
 
 @promise
-async def pruning_takes_what_has_expired_and_only_that(world: StoreWorld) -> None:
+async def a_lot_ends_at_once(world: StoreWorld) -> None:
     store = await world.open()
-    idle, old, good = (
-        SessionRecord("a" * 32, issued=500.0, last_seen=599.0),
-        SessionRecord("b" * 32, issued=99.0, last_seen=900.0),
-        SessionRecord("c" * 32, issued=100.0, last_seen=600.0),
-    )
-    for record in (idle, old, good):
-        await store.save_session(record)
-    past, due = replace(STATE, state="past", expires=999.0), replace(STATE, state="due", expires=1000.0)
-    await store.put_state(past)
-    await store.put_state(due)
-    stale, fresh = replace(ENTRY, begun=299.0), replace(ENTRY, key=replace(KEY, call_id="2"), begun=300.0)
-    await store.journal_begin(stale)
-    await store.journal_begin(fresh)
-    unwatched, watched = replace(DOCUMENT, as_of=399.0), replace(DOCUMENT, file_id="file-2", as_of=400.0)
-    await store.save_document(unwatched)
-    await store.save_document(watched)
-    await store.prune(
-        now=1000.0,
-        sessions_idle_before=600.0,
-        sessions_issued_before=100.0,
-        journal_before=300.0,
-        documents_before=400.0,
-    )
-    store = await world.open()
-    assert await store.load_session(idle.id) is None
-    assert await store.load_session(old.id) is None
-    assert await store.load_session(good.id) == good
-    assert await store.take_state("past") is None
-    assert await store.take_state("due") == due
-    assert await store.journal_find(stale.key) is None
-    assert await store.journal_find(fresh.key) == fresh
-    assert await store.load_document("file-1") is None
-    assert await store.load_document("file-2") == watched
-
-
-@promise
-async def pruning_gets_through_a_lot(world: StoreWorld) -> None:
-    store = await world.open()
-    await store.retire_sessions([f"{number:032d}" for number in range(1203)], until=10.0)
-    await store.retire_sessions(["z" * 32], until=30.0)
-    await prune_nothing_but(store, now=20.0)
+    await store.retire_sessions([f"{number:032d}" for number in range(1203)], until=NOW + 10)
+    await store.retire_sessions(["z" * 32], until=NOW + 30)
+    await world.later(20)
     for number in (0, 499, 500, 501, 1202):
         assert not await store.is_retired(f"{number:032d}")
     assert await store.is_retired("z" * 32)

@@ -40,7 +40,7 @@ async def save_in_turn(store: SqliteStore, writer: str) -> None:
         key = replace(ENTRY.key, connection=writer, call_id=str(number))
         await store.journal_begin(replace(ENTRY, key=key))
         say(f"begun {writer} {number}")
-        await store.journal_finish(key, str(number).encode())
+        await store.journal_finish(key, ENTRY.socket, str(number).encode())
         say(f"finished {writer} {number}")
         replaces = number - 1 if number else None
         assert await store.save_grant(writer, replace(GRANT, generation=number), replaces=replaces)
@@ -59,7 +59,7 @@ async def meet_a_full_disk(store: SqliteStore, turn: str) -> None:
     saved = 0
     while True:
         try:
-            await store.save_document(replace(DOCUMENT, file_id=f"{turn}-{saved}"))
+            await store.save_document(replace(DOCUMENT, file_id=f"{turn}-{saved}"), replaces=None)
         except Unavailable:
             break
         say(f"saved {turn}-{saved}")
@@ -68,7 +68,7 @@ async def meet_a_full_disk(store: SqliteStore, turn: str) -> None:
     say("reads go on")
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     for number in range(saved, saved + 50):
-        await store.save_document(replace(DOCUMENT, file_id=f"{turn}-{number}"))
+        await store.save_document(replace(DOCUMENT, file_id=f"{turn}-{number}"), replaces=None)
         say(f"saved {turn}-{number}")
     say("writes again")
 

@@ -29,9 +29,11 @@ from tests.contract.store import (
     DOCUMENT,
     ENTRY,
     KEYS,
+    NOW,
     PROMISES,
     STAMP,
     USER,
+    prune,
 )
 
 T = TypeVar("T")
@@ -46,6 +48,8 @@ class ThreadedWorld:
     def __init__(self, folder: Path, reactor: Any) -> None:
         self._folder = folder
         self._stores: list[SqliteStore] = []
+        self._clock = Clock()
+        self._clock.advance(NOW)
         self.reactor = reactor
         self.path = self._fresh_path()
 
@@ -59,11 +63,18 @@ class ThreadedWorld:
         await store.open(stamp)
         return store
 
+    async def beside(self) -> SqliteStore:
+        return self._stores[-1]
+
+    async def later(self, seconds: float) -> None:
+        self._clock.advance(seconds)
+        await prune(self._stores[-1], self._clock.seconds())
+
     def make(
         self, path: Path, keys: Keys = KEYS, busy_timeout: float = 60, most_waiting: int = 1000
     ) -> SqliteStore:
         runner = AdbapiRunner(path, self.reactor, most_waiting=most_waiting)
-        store = SqliteStore(path, Sealer(keys), run=runner, clock=Clock(), busy_timeout=busy_timeout)
+        store = SqliteStore(path, Sealer(keys), run=runner, clock=self._clock, busy_timeout=busy_timeout)
         self._stores.append(store)
         return store
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -33,11 +35,11 @@ ROWS = (
     ),
     (
         "store",
-        "backend backend.memory backend.redis backend.redis_backend backend.redis_bus"
-        " backend.redis_channels backend.redis_documents backend.redis_endpoint backend.redis_journal"
-        " backend.redis_leases backend.redis_line backend.redis_meta backend.redis_parts"
-        " backend.redis_presence backend.redis_script backend.redis_sessions backend.redis_share"
-        " backend.redis_shares backend.redis_spread backend.redis_store"
+        "backend backend.embedded backend.memory backend.redis backend.redis_backend backend.redis_bus"
+        " backend.redis_channels backend.redis_checkup backend.redis_documents backend.redis_endpoint"
+        " backend.redis_journal backend.redis_leases backend.redis_line backend.redis_meta"
+        " backend.redis_parts backend.redis_presence backend.redis_script backend.redis_sessions"
+        " backend.redis_share backend.redis_shares backend.redis_spread backend.redis_store"
         " backend.redis_users backend.redis_welcome backend.redis_wire backend.sealing backend.sqlite"
         " backend.sqlite_channels backend.sqlite_database backend.sqlite_documents backend.sqlite_journal"
         " backend.sqlite_runner backend.sqlite_schema backend.sqlite_sessions backend.sqlite_spent"
@@ -163,6 +165,11 @@ class Imports(SynchronousTestCase):
         for name, _, tree in self.modules:
             if any(other.split(".")[0] == "txredisapi" for other in imported(tree)):
                 self.assertEqual(name, "backend.redis_wire")
+
+    def test_redis_only_where_it_is_used(self) -> None:
+        """A daemon without one never imports its client."""
+        program = "import docsession.tap, sys; sys.exit('txredisapi' in sys.modules)"
+        subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
     def test_reactor_is_given(self) -> None:
         """Only the two command lines reach for it."""

@@ -30,11 +30,13 @@ from tests.contract.store import (
     GRANT,
     KEY,
     KEYS,
+    NOW,
     OTHER_KEYS,
     SESSION,
     STAMP,
     STATE,
     USER,
+    prune,
     synchronous_suite,
 )
 
@@ -47,6 +49,9 @@ class SqliteWorld:
     def __init__(self, case: SynchronousTestCase) -> None:
         self._case = case
         self.path: Path | None = None
+        self.clock = Clock()
+        self.clock.advance(NOW)
+        self._last: SqliteStore | None = None
 
     async def open(self, keys: Keys = KEYS, stamp: dict[str, str] = STAMP) -> SqliteStore:
         folder = temporary_folder(self._case)
@@ -55,10 +60,19 @@ class SqliteWorld:
             for ending in ("", "-wal"):
                 if (survivor := self.path.with_name(f"store.db{ending}")).exists():
                     shutil.copy2(survivor, folder)
-        store = sqlite_store(self._case, path, keys)
+        store = sqlite_store(self._case, path, keys, self.clock)
         await store.open(stamp)
         self.path = path
+        self._last = store
         return store
+
+    async def beside(self) -> SqliteStore:
+        assert self._last is not None
+        return self._last
+
+    async def later(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        await prune(await self.beside(), self.clock.seconds())
 
 
 def temporary_folder(case: SynchronousTestCase) -> Path:
@@ -67,8 +81,11 @@ def temporary_folder(case: SynchronousTestCase) -> Path:
     return Path(folder)
 
 
-def sqlite_store(case: SynchronousTestCase, path: Path, keys: Keys = KEYS) -> SqliteStore:
-    store = SqliteStore(path, Sealer(keys), run=InlineRunner(path), clock=Clock(), busy_timeout=0.01)
+def sqlite_store(
+    case: SynchronousTestCase, path: Path, keys: Keys = KEYS, clock: Clock | None = None
+) -> SqliteStore:
+    run = InlineRunner(path)
+    store = SqliteStore(path, Sealer(keys), run=run, clock=clock or Clock(), busy_timeout=0.01)
     case.addCleanup(lambda: case.successResultOf(Deferred.fromCoroutine(store.close())))
     return store
 
@@ -138,7 +155,7 @@ class OpeningTests(FileTest):
         self.now(store.save_user(USER))
         self.now(store.save_grant(ANN, GRANT, replaces=None))
         self.now(store.journal_begin(replace(ENTRY, outcome=b"the outcome")))
-        self.now(store.save_document(DOCUMENT))
+        self.now(store.save_document(DOCUMENT, replaces=None))
         self.now(store.add_channel(replace(CHANNEL, resource_id="google's own"), replaces=None))
         saved = b"".join(file.read_bytes() for file in self.path.parent.iterdir())
         self.assertIn(DOCUMENT.file_id.encode(), saved)
@@ -192,7 +209,7 @@ class OpeningTests(FileTest):
         """Spoilt anywhere, it is refused in one line, or nothing that it holds was hit."""
         store = self.opened()
         for number in range(40):
-            self.now(store.save_document(replace(DOCUMENT, file_id=f"file-{number}")))
+            self.now(store.save_document(replace(DOCUMENT, file_id=f"file-{number}"), replaces=None))
         self.now(store.close())
         whole = self.path.read_bytes()
         refusals = 0
@@ -345,11 +362,11 @@ class TroubleTests(FileTest):
     def assert_away_then_back(self, heal: Callable[[], object]) -> None:
         """Writes are refused, reads go on; healed, both work; it is said once each."""
         for _ in range(3):
-            self.refused(self.running.save_document(DOCUMENT), Unavailable)
+            self.refused(self.running.save_document(DOCUMENT, replaces=None), Unavailable)
             self.refused(self.running.ping(), Unavailable)
             self.assertEqual(self.now(self.running.load_session(SESSION.id)), SESSION)
         heal()
-        self.now(self.running.save_document(DOCUMENT))
+        self.now(self.running.save_document(DOCUMENT, replaces=None))
         self.now(self.running.ping())
         self.assertEqual(self.now(self.running.load_document(DOCUMENT.file_id)), DOCUMENT)
         self.assertEqual(self.logged(), ["the store is away: {reason}", "the store is back"])
@@ -376,11 +393,11 @@ class TroubleTests(FileTest):
     def test_full(self) -> None:
         self.pragma("max_page_count = 1")  # that is: no more than there are
         big = replace(DOCUMENT, file={"name": "x" * 100_000})
-        self.refused(self.running.save_document(big), Unavailable)
+        self.refused(self.running.save_document(big, replaces=None), Unavailable)
         self.assertIsNone(self.now(self.running.load_document(DOCUMENT.file_id)))
         self.now(self.running.touch_sessions({SESSION.id: 2000.0}))  # there is room for this
         self.pragma("max_page_count = 100000")
-        self.now(self.running.save_document(big))
+        self.now(self.running.save_document(big, replaces=None))
         self.assertEqual(self.now(self.running.load_document(DOCUMENT.file_id)), big)
 
     def test_read_only(self) -> None:
