@@ -1,4 +1,4 @@
-"""Limits that nodes agree on in a real Redis: together never more than the ceiling, and where they are needed."""
+"""Limits that nodes agree on in a real Redis: never more than the ceiling, and where they are needed."""
 
 from __future__ import annotations
 
