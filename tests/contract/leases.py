@@ -1,4 +1,4 @@
-"""What leases promise wherever they are kept; each promise is given a :class:`tests.contract.nodes.NodesWorld`."""
+"""What leases promise wherever they are kept; each is given a :class:`tests.contract.nodes.NodesWorld`."""
 
 from __future__ import annotations
 

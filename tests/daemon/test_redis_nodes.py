@@ -284,6 +284,14 @@ async def test_cut_off_alone(world: RedisNodes, server: RedisServer) -> None:
 # -- who holds how many
 
 
+async def beats(world: RedisNodes, nodes: list[RedisNode], count: int) -> None:
+    """So many heartbeats later of each."""
+    due = [node.redis.commands["heartbeat"] + count for node in nodes]
+    await world.until(
+        lambda: all(node.redis.commands["heartbeat"] >= then for node, then in zip(nodes, due, strict=True))
+    )
+
+
 @pytest_twisted.ensureDeferred
 async def test_work_spreads_as_nodes_come_and_go(world: RedisNodes) -> None:
     names = [f"look:{number}" for number in range(60)]
@@ -296,13 +304,9 @@ async def test_work_spreads_as_nodes_come_and_go(world: RedisNodes) -> None:
     await world.until(lambda: even(nodes, within=2))
 
     # It stays as it is: the same hold the same, many heartbeats later.
-    def heartbeats() -> int:
-        return min(node.redis.commands["heartbeat"] for node in nodes)
-
-    settled = heartbeats() + 3
-    await world.until(lambda: heartbeats() > settled)
-    moves, later = sum(len(each.changes) for each in told), heartbeats() + 8
-    await world.until(lambda: heartbeats() > later)
+    await beats(world, nodes, 4)
+    moves = sum(len(each.changes) for each in told)
+    await beats(world, nodes, 9)
     assert sum(len(each.changes) for each in told) - moves <= 4
     assert even(nodes, within=4)
     await world.leave(nodes.pop())
@@ -336,10 +340,7 @@ async def test_everything_is_gone(world: RedisNodes, server: RedisServer) -> Non
     server.cli("flushall")
     await world.until(lambda: all(node.set_back for node in nodes))
     await world.until(lambda: leases.holders("look", *nodes))
-    beats = [node.redis.commands["heartbeat"] for node in nodes]
-    await world.until(
-        lambda: all(node.redis.commands["heartbeat"] > then + 4 for node, then in zip(nodes, beats, strict=True))
-    )
+    await beats(world, nodes, 5)
     assert [node.set_back for node in nodes] == [1, 1, 1]
     assert len({node.store.epoch for node in nodes}) == 1
     assert nodes[0].store.epoch != before
@@ -355,10 +356,7 @@ async def test_an_older_snapshot(world: RedisNodes, server: RedisServer) -> None
     await world.until(lambda: len({node.store.epoch for node in nodes}) == 1)
     assert nodes[0].store.epoch != before
     # A restart that has lost nothing is none of that.
-    beats = [node.redis.commands["heartbeat"] for node in nodes]
-    await world.until(
-        lambda: all(node.redis.commands["heartbeat"] > then + 4 for node, then in zip(nodes, beats, strict=True))
-    )
+    await beats(world, nodes, 5)
     assert [node.set_back for node in nodes] == [1, 1]
 
 
