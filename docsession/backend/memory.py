@@ -183,7 +183,10 @@ class WholeQuota:
     def hurry(self) -> None: ...
 
     def source(
-        self, spending: Callable[[], tuple[int, Mapping[str, int]]], demand: Callable[[], float]
+        self,
+        spending: Callable[[], tuple[int, Mapping[str, int]]],
+        demand: Callable[[], float],
+        today: Callable[[], tuple[str, int]] = lambda: ("", 0),
     ) -> None: ...
 
 
