@@ -109,6 +109,8 @@ class Socket(WebSocketServerProtocol):
     # -- Wire
 
     def send(self, payload: bytes) -> None:
+        if self.state != self.STATE_OPEN:
+            return  # it is closing, and whoever it is for comes back
         if self._paused:
             self._held_back += len(payload)
         self.sendMessage(payload)  # type: ignore[no-untyped-call]

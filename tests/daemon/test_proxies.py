@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,16 @@ class Site(Cluster):
     def spread(self) -> list[int]:
         """How many tabs each node has that still runs."""
         return [int(node.metric("docsession_connections")) for node in self.nodes if node.running]
+
+    def served_by_all(self) -> bool:
+        """Asks for a page; whether the last so many were served by all three nodes."""
+        with urllib.request.urlopen(f"{self.url}/livez", context=self.proxy.trust(), timeout=10) as answer:
+            assert answer.status == 200
+        lines = [line for line in self.proxy.logs().splitlines() if "/livez" in line][-TABS:]
+        names = [f"node=127.0.0.1:{node.port}" for node in self.nodes]
+        if self._kind == "haproxy":
+            names = [f" nodes/node{number} " for number in (1, 2, 3)]
+        return all(any(name in line for line in lines) for name in names)
 
 
 @pytest.fixture(
@@ -122,10 +133,7 @@ def test_pages_on_any_node(site: Site) -> None:
             for node in site.nodes[:2]:
                 await asyncio.to_thread(node.wait)
                 await until(node.ready, "ready again")
-            if site.proxy.kind == "haproxy":
-                await until(lambda: site.proxy.logs().count("is UP") >= 4, "both are UP for both backends")
-            else:  # it leaves a node alone for five seconds that refused three times
-                tabs += await until_spread(site, ann)
+            await until(site.served_by_all, "all three serve again")
             tabs += [await watching(ann, file_id) for _ in range(TABS)]
             assert min(await asyncio.to_thread(site.spread)) >= 2
             await all_hear(site, tabs, file_id, "to all again")
@@ -153,16 +161,3 @@ async def come_back(
     assert {tab.close_code for tab in gone} == {code}
     back = [await watching(ann if tab.opened["user"]["email"][:3] == "ann" else bob, file_id) for tab in gone]
     return [tab for tab in tabs if tab not in gone] + back
-
-
-async def until_spread(site: Site, browser: Browser) -> list[Page]:
-    """Open tabs until every node has one."""
-    tabs: list[Page] = []
-    for _ in range(100):
-        if all(await asyncio.to_thread(site.spread)):
-            return tabs
-        if len(tabs) == 20:
-            await tabs.pop().close()
-        tabs.append(await browser.tab())
-        await browser.cookie()
-    raise AssertionError(f"never: {site.spread()}")
