@@ -32,9 +32,10 @@ PEOPLE, SHARED, TABS = 20, 20, 60
 LEASE = 3.0
 QUOTA = """
 [google.quota]
-per_project_per_minute = 60_000
+per_project_per_minute = 400_000
 """
-CEILING = 48_000
+CEILING = 320_000
+BACKEND = f"lease = {LEASE:g}\nanswer_within = 1\n"
 QUICK = f"{LIMITS}\n[polling]\nvisible = 1\n{QUOTA}"
 
 
@@ -75,7 +76,7 @@ def played(tmp_path: Path, scenario: Any) -> None:
             assert crowd.counts.get("pry: refused", 0) > 0, said
             return run
 
-    with Cluster(tmp_path, nodes=3, seed=seed, toml=QUICK, in_backend=f"lease = {LEASE:g}") as cluster:
+    with Cluster(tmp_path, nodes=3, seed=seed, toml=QUICK, in_backend=BACKEND) as cluster:
         run = asyncio.run(playing(cluster))
         held(run, cluster)
         cluster.assert_quiet()
