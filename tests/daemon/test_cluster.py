@@ -200,7 +200,7 @@ def test_a_crowd_comes_back_and_the_checker_has_nothing_to_say(tmp_path: Path) -
     with Cluster(tmp_path, nodes=1, redis=False, seed=seed, toml=toml) as cluster:
         run = asyncio.run(playing(cluster))
         cluster.assert_quiet()
-    write(run, Path('/tmp/run')) if complaints(run) else None
+    write(run, Path("/tmp/run")) if complaints(run) else None
     assert complaints(run) == []
     assert len(run.facts.calls) > 20
     assert {history.entries[-1].what for history in run.histories if history.user == email(1)} == {"close"}
