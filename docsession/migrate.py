@@ -21,7 +21,7 @@ from docsession.backend.redis_rows import RedisRows
 from docsession.backend.rows import Rows
 from docsession.backend.sqlite_rows import SqliteRows
 from docsession.config import Config, Secrets
-from docsession.config_file import load
+from docsession.config_file import check_startable, load
 from docsession.errors import ConfigError, Unavailable
 from docsession.keys import Keys, fingerprint, load_keys
 from docsession.migration import Comparison, Migration
@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         config, given = load(Path(options["config"]).resolve(), environ)
         if config.backend.url is None:
             raise ConfigError("backend.url: missing; it says which Redis")
+        check_startable(config, given)
         keys = load_keys(Path(config.server.state_directory).resolve(), configured=given.keys)
     except (usage.UsageError, ConfigError) as error:
         _fail(error)
@@ -147,3 +148,7 @@ def _say(line: str) -> None:
 def _fail(error: Exception | str) -> NoReturn:
     sys.stderr.write(f"docsession-migrate: {' '.join(str(error).split())}\n")
     raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
