@@ -192,7 +192,7 @@ async def a_new_store_is_empty(world: StoreWorld) -> None:
     assert await store.load_comments("file-1") is None
     assert await store.load_channel(CHANNEL.id) is None
     assert await store.load_channels(ANN) == []
-    assert await store.load_spent("2026-11-25") == 0
+    assert await store.load_spent("2026-11-25") == {}
 
 
 @promise
