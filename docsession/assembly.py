@@ -135,7 +135,20 @@ def assemble(
     )
 
     # -- sessions and documents
-    store.listen(economy.troubles.store, on_set_back=lambda: channels.set_back())
+    def written_again() -> None:
+        """The store has lost what it had. Sessions first, and what is retired before those."""
+        directory.set_back()
+        channels.set_back()
+        documents.write_again()
+
+    def away(is_away: bool) -> None:
+        economy.troubles.store(is_away)
+        if not is_away:
+            # What changed meanwhile was stored by nobody, and others may have stored something else.
+            directory.missed()
+            documents.compare()
+
+    store.listen(away, written_again)
     documents = Documents(
         backend,
         clock,
@@ -212,6 +225,7 @@ def assemble(
             new_id=new_id,
         )
 
+    journal = Journal(store, clock, backend.bus, of_users)
     directory = Directory(
         store,
         oauth,
@@ -224,6 +238,8 @@ def assemble(
         left=channels.left,
         users=of_users,
         everybody=of_all,
+        leases=backend.leases,
+        journal=journal,
     )
 
     backend.bus.on_gap(directory.missed)
@@ -248,7 +264,6 @@ def assemble(
     )
 
     # -- what pages may call
-    journal = Journal(store, clock, backend.bus, of_users)
     catalogue = Catalogue(
         directory=directory,
         documents=documents,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -21,11 +22,15 @@ import msgspec
 from docsession.config import Config, GoogleEndpoints, Secrets, Section
 from docsession.errors import ConfigError
 from docsession.origins import exact_origin, is_loopback, site_of, split
+from docsession.redis_url import parse_redis_url
 
 __all__ = ["check", "check_startable", "load", "parse", "sandboxed"]
 
 DRIVE_SCOPE = "https://www.googleapis.com/auth/drive"
 SANDBOX_CLIENT_ID = "docsession-sandbox"
+
+# Others mean something where Redis looks for names.
+_PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 
 
 def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> tuple[Config, Secrets]:
@@ -45,6 +50,10 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> tuple[Co
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
         base = path.resolve().parent
+    authorities = config.backend.certificate_authorities
+    if authorities is not None:
+        backend = msgspec.structs.replace(config.backend, certificate_authorities=str(base / authorities))
+        config = msgspec.structs.replace(config, backend=backend)
     return config, Secrets(
         client_secret=_secret(
             "google.client_secret_file",
@@ -57,14 +66,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> tuple[Co
             _secret("server.keys_file", config.server.keys_file, "DOCSESSION_KEYS", base, environ).split()
         )
         or None,
-        redis_password=_secret(
-            "backend.password_file",
-            config.backend.password_file,
-            "DOCSESSION_REDIS_PASSWORD",
-            base,
-            environ,
-        )
-        or None,
+        redis_password=_redis_password(config, base, environ),
     )
 
 
@@ -129,6 +131,19 @@ def check(config: Config) -> None:
             raise ConfigError(f"{where}: must be https")
     if config.push.url is not None:
         exact_origin("push.url", config.push.url)
+    backend = config.backend
+    if backend.url is not None:
+        address = parse_redis_url(backend.url)
+        if backend.certificate_authorities is not None and address.scheme != "rediss":
+            raise ConfigError("backend.certificate_authorities: is for rediss:// only")
+        if address.password is not None and backend.password_file is not None:
+            raise ConfigError("backend.password_file: there is one in backend.url too; use one of them")
+    elif backend.password_file is not None or backend.certificate_authorities is not None:
+        raise ConfigError("backend.url: missing, while there are other settings for it")
+    if not _PREFIX.fullmatch(backend.prefix):
+        raise ConfigError("backend.prefix: up to 100 letters, digits and any of . _ - : and no others")
+    if backend.answer_within * 2 > backend.lease:
+        raise ConfigError("backend.answer_within: more than half of backend.lease")
     if config.sessions.idle > config.sessions.absolute:
         raise ConfigError("sessions.idle: longer than sessions.absolute")
     if config.limits.heartbeat <= config.limits.ping_every:
@@ -144,6 +159,11 @@ def check_startable(config: Config, secrets: Secrets) -> None:
     push, api = urlsplit(config.push.url or "https:"), urlsplit(config.google.endpoints.api)
     if push.scheme != "https" and not (is_loopback(push.hostname or "") and is_loopback(api.hostname or "")):
         raise ConfigError("push.url: must be https, for Google posts to nothing else")
+    if config.backend.url is not None and not secrets.keys:
+        raise ConfigError(
+            "server.keys_file: missing; with backend.url all nodes need the same keys: name a file, or set"
+            " DOCSESSION_KEYS"
+        )
     if not secrets.client_secret:
         raise ConfigError("google.client_secret_file: missing; name a file, or set DOCSESSION_CLIENT_SECRET")
 
@@ -157,6 +177,17 @@ def _refuse_unknown(table: Mapping[str, Any], section: type[Section], where: str
             raise ConfigError(f"{where}{key}: there is no such setting{hint}")
         if isinstance(types[key], type) and issubclass(types[key], Section) and isinstance(value, dict):
             _refuse_unknown(value, types[key], f"{where}{key}.")
+
+
+def _redis_password(config: Config, base: Path, environ: Mapping[str, str]) -> str | None:
+    backend = config.backend
+    if backend.url is None:
+        return None
+    variable = "DOCSESSION_REDIS_PASSWORD"
+    given = _secret("backend.password_file", backend.password_file, variable, base, environ)
+    if given and parse_redis_url(backend.url).password is not None:
+        raise ConfigError(f"backend.url: has a password, and so has the environment in {variable}; use one")
+    return given or parse_redis_url(backend.url).password
 
 
 def _secret(where: str, file: str | None, variable: str, base: Path, environ: Mapping[str, str]) -> str:

@@ -6,28 +6,27 @@ The ways out are in :mod:`docsession.signout`, what happens by the clock in
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from cachetools import TTLCache
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from docsession.config import Limits
 from docsession.config import Sessions as Lifetimes
 from docsession.connection import Connection
 from docsession.documents import Documents
+from docsession.elsewhere import Elsewhere
 from docsession.errors import CloseCode, InvalidRequest, SessionUnknown, TooMany
 from docsession.google.oauth import OAuth
-from docsession.interfaces import Store
-from docsession.journal import connection_name, is_of_epoch
+from docsession.interfaces import Leases, Store
+from docsession.journal import Journal, connection_name, is_of_epoch
 from docsession.live import LiveSessions
 from docsession.model import Grant, Identity, SessionRecord, User
 from docsession.sessions import BrowserSession, UserSession
 from docsession.signout import SignOut
-from docsession.tasks import Flights, spawn
+from docsession.tasks import Flights
 from docsession.upkeep import TOUCH, Upkeep
 from docsession.user_channel import AllChannel, UserChannel
 
@@ -44,8 +43,6 @@ MakeUser = Callable[[User, Grant, Callable[[str], Awaitable[None]]], UserSession
 class Directory(Service):
     """The live sessions of this server, and the stored ones brought back when they are needed."""
 
-    _log = Logger()
-
     def __init__(
         self,
         store: Store,
@@ -60,6 +57,8 @@ class Directory(Service):
         left: Callable[[str], Awaitable[None]],
         users: UserChannel,
         everybody: AllChannel,
+        leases: Leases,
+        journal: Journal,
     ) -> None:
         self._store = store
         self._documents = documents
@@ -68,7 +67,6 @@ class Directory(Service):
         self._limits = limits
         self._make_user = make_user
         self._live = LiveSessions(clock, lifetimes.linger, on_ended=self._ended)
-        self._users = users
         self._everybody = everybody
         self._sign_out = SignOut(
             store,
@@ -80,12 +78,13 @@ class Directory(Service):
             users=users,
             everybody=everybody,
         )
-        self._upkeep = Upkeep(store, self._live, self._sign_out, clock, lifetimes, keep_grant=keep_grant)
+        self._elsewhere = Elsewhere(store, self._live, self._sign_out, journal, clock, users)
+        self._upkeep = Upkeep(
+            store, leases, self._live, self._sign_out, clock, lifetimes, keep_grant=keep_grant
+        )
         self._opened: TTLCache[str, bool] = TTLCache(_REMEMBERED, lifetimes.fresh_cookie, timer=clock.seconds)
         self._reviving: Flights[BrowserSession | None] = Flights(abandon=False)
         self._starting: Flights[UserSession | None] = Flights(abandon=False)
-        users.on("grant", lambda user_id, message: self._grant_elsewhere(user_id))
-        users.on("opened", lambda user_id, message: self._opened_elsewhere(message))
 
     # -- numbers
 
@@ -163,7 +162,7 @@ class Directory(Service):
             )
             raise
         if older is not None:
-            _replace(older)
+            older.close(CloseCode.REPLACED, "this tab has a newer socket")
         self._opened[browser.id] = True
         # A journal that was lost knows nothing of an older name.
         epoch = self._store.epoch
@@ -176,7 +175,7 @@ class Directory(Service):
         )
         self._live.join(browser, connection)
         if browser.user is not None and name is not None:
-            self._users.say(browser.user.id, "opened", session=browser.id, connection=name)
+            self._elsewhere.opened(browser.user.id, browser.id, name)
         return how
 
     def lost(self, connection: Connection) -> None:
@@ -219,7 +218,11 @@ class Directory(Service):
 
     def missed(self) -> None:
         """What other nodes said may have been missed: who is live here is compared with the store."""
-        spawn(self._log, self._sign_out.catch_up())
+        self._elsewhere.missed()
+
+    def set_back(self) -> None:
+        """The store has lost what it had: who is live here is written to it again."""
+        self._elsewhere.set_back()
 
     def drain(self, seconds: Callable[[], float]) -> None:
         """Tell every tab when to come back; each gets a delay of its own."""
@@ -324,18 +327,3 @@ class Directory(Service):
 
     def _ended(self, browser: BrowserSession) -> None:
         self._upkeep.touch(browser.id, browser.last_seen)
-
-    def _grant_elsewhere(self, user_id: str) -> None:
-        user = self._live.users.get(user_id)
-        if user is not None:
-            user.grant.stored_elsewhere()
-
-    def _opened_elsewhere(self, message: Mapping[str, Any]) -> None:
-        browser = self._live.browsers.get(message["session"])
-        older = None if browser is None else browser.named(message["connection"])
-        if older is not None:
-            _replace(older)
-
-
-def _replace(older: Connection) -> None:
-    older.close(CloseCode.REPLACED, "this tab has a newer socket")

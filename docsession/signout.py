@@ -111,13 +111,6 @@ class SignOut:
             for session_id in await self._store.retired_among(ids[start : start + _SLICE]):
                 self._end_here(session_id, "signed_out", self._until())
 
-    async def catch_up(self) -> None:
-        """As :meth:`find_ended`; with the store away, upkeep does it later."""
-        try:
-            await self.find_ended()
-        except Unavailable:
-            self._log.debug("which sessions ended elsewhere could not be read: the store is away")
-
     async def forget_user(self, user_id: str) -> None:
         """Revoke the grant at Google, then delete it here. What Google does not hear of stays."""
         await self._under_way.join(("forget", user_id), lambda: self._forget_user(user_id))

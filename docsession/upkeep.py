@@ -1,4 +1,7 @@
-"""What is done once a minute: store who was seen, end what expired, revoke what nobody uses."""
+"""What is done once a minute: store who was seen, end what expired, revoke what nobody uses.
+
+Each node looks after the sessions that are live on it; what is for all to do, one of them does.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from twisted.logger import Logger
 
 from docsession.config import Sessions as Lifetimes
 from docsession.errors import Unavailable
-from docsession.interfaces import Store
+from docsession.interfaces import Leases, Store
 from docsession.live import LiveSessions
 from docsession.signout import SignOut
 from docsession.tasks import settled, spawn
@@ -21,6 +24,8 @@ __all__ = ["TOUCH", "Upkeep"]
 
 # How often what was seen of sessions is written down; much less than any idle expiry.
 TOUCH = 60.0
+# For so long after one node no other does what is for all to do.
+_DONE_FOR = 50.0
 
 
 class Upkeep(Service):
@@ -31,6 +36,7 @@ class Upkeep(Service):
     def __init__(
         self,
         store: Store,
+        leases: Leases,
         live: LiveSessions,
         sign_out: SignOut,
         clock: IReactorTime,
@@ -39,6 +45,7 @@ class Upkeep(Service):
         keep_grant: float,
     ) -> None:
         self._store = store
+        self._leases = leases
         self._live = live
         self._sign_out = sign_out
         self._clock = clock
@@ -85,17 +92,22 @@ class Upkeep(Service):
                     await self._sign_out.expire(browser)
             await self._sign_out.find_ended()
             await self._store.touch_sessions(self._seen())
-            await self._store.prune(
-                now=now,
-                sessions_idle_before=now - lifetimes.idle,
-                sessions_issued_before=now - lifetimes.absolute,
-                journal_before=now - lifetimes.journal,
-                documents_before=now - lifetimes.idle,
-            )
-            for user_id in await self._store.orphaned_users(now - self._keep_grant):
-                await self._sign_out.forget_user(user_id)
+            if await self._leases.take("upkeep", _DONE_FOR):
+                await self._for_all(now)
         except Unavailable:
             self._log.warn("upkeep was put off: the store is away")
+
+    async def _for_all(self, now: float) -> None:
+        lifetimes = self._lifetimes
+        await self._store.prune(
+            now=now,
+            sessions_idle_before=now - lifetimes.idle,
+            sessions_issued_before=now - lifetimes.absolute,
+            journal_before=now - lifetimes.journal,
+            documents_before=now - lifetimes.idle,
+        )
+        for user_id in await self._store.orphaned_users(now - self._keep_grant):
+            await self._sign_out.forget_user(user_id)
 
     async def _touch(self, seen: Mapping[str, float]) -> None:
         try:

@@ -52,7 +52,7 @@ class Redis:
     def __init__(self, settings: Backend, password: str | None, *, reactor: Any, rng: random.Random) -> None:
         assert settings.url is not None
         self._url = parse_redis_url(settings.url)
-        self._password = password or self._url.password
+        self._password = password
         self._settings = settings
         self._patience = settings.answer_within
         self._reactor = reactor

@@ -66,10 +66,19 @@ class Meta:
         self._stamp = stamp
         found = await read_meta(self._redis)
         if not found:
-            await _refuse_strangers_keys(self._redis)
-            found = await self._make("")
+            strange = await _strangers_key(self._redis)
+            # A node that starts at the same moment may have made it by now.
+            found = await read_meta(self._redis)
+            if not found and strange is not None:
+                raise ConfigError(_in_use(self._redis, strange))
+            found = found or await self._make("")
         self._check(found)
         self.epoch = found["epoch"]
+
+    async def create(self, stamp: Mapping[str, str]) -> None:
+        """Of a store that is there already: from now on it is one, whose it is, and in its first life."""
+        self._stamp = stamp
+        await self._make("")
 
     async def renew(self) -> None:
         """The store has lost what it had: let that be known by another epoch, if it is not yet."""
@@ -96,15 +105,18 @@ class Meta:
             raise ConfigError(
                 f"{where}: this store has schema {found['schema']}, newer than this program's {SCHEMA}"
             )
-        for name, value in self._stamp.items():
-            if found.get(name) != value:
-                raise ConfigError(f"{where}: this store belongs to {name} {found.get(name)}, not to {value}")
+        stored = {name: found.get(name, "") for name in self._stamp}
+        if stored != self._stamp:
+            raise ConfigError(
+                f"{where}: belongs to {_spelled(stored)}, the configuration to {_spelled(self._stamp)};"
+                " use another backend.prefix"
+            )
         ours = fingerprint(self._keys)
         if found.get("fingerprint") != ours:
             raise ConfigError(
-                f"{where}: the nodes' keys have the fingerprint {found.get('fingerprint', '')[:12]}, this"
-                f" one's {ours[:12]}; give all nodes the same keys in the same order, or to change them:"
-                " stop all nodes, then docsession-migrate --adopt-keys"
+                f"{where}: the keys of its nodes have the fingerprint {found.get('fingerprint', '')[:12]},"
+                f" these have {ours[:12]}; give all nodes the same keys in the same order (how they are"
+                " changed is in docs/operations.rst)"
             )
 
 
@@ -140,10 +152,15 @@ async def adopt_keys(redis: Redis, keys: Keys) -> None:
         raise ConfigError(f"Redis at {redis.url}: somebody else changed the keys meanwhile")
 
 
-async def _refuse_strangers_keys(redis: Redis) -> None:
+async def _strangers_key(redis: Redis) -> str | None:
+    """A name that no node of ours gives, where none of ours runs: those write again what was lost."""
+    strange = None
     async for name in _names(redis, ""):
+        if name.startswith("node:"):
+            return None
         if not name.startswith(_OF_NODES):
-            raise ConfigError(_in_use(redis, name))
+            strange = strange or name
+    return strange
 
 
 async def _names(redis: Redis, beginning: str) -> AsyncIterator[str]:
@@ -164,6 +181,10 @@ def _in_use(redis: Redis, name: str) -> str:
 
 def _probe(keys: Keys) -> str:
     return Sealer(keys).seal(_PROBE, about=_ABOUT).decode("ascii")
+
+
+def _spelled(stamp: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(stamp.items()))
 
 
 def _named(flat: list[bytes]) -> dict[str, str]:

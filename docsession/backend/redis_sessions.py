@@ -14,11 +14,11 @@ from docsession.backend.redis_script import Script
 from docsession.backend.sealing import encoded
 from docsession.model import SessionRecord, SignInState
 
-__all__ = ["SessionKeys"]
+__all__ = ["SESSIONS", "SessionKeys"]
 
 # A session ends by itself, at the earlier of two times. "users" holds until when each user has a
 # session for sure: then somebody has to look again.
-_SESSIONS = (
+SESSIONS = (
     LUA
     + """
 local now, idle, absolute = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -52,24 +52,25 @@ local function save(hash, sealed, issued, seen, user)
   end
   lasts(hash, tonumber(issued), tonumber(seen), user)
 end
-local function retire(hash, left)
+local function retire(hash, left, till)
   gone(hash)
   for _, state in ipairs(redis.call('SMEMBERS', P .. 'states-of:' .. hash)) do
     redis.call('DEL', P .. 'state:' .. state)
   end
   redis.call('DEL', P .. 'states-of:' .. hash)
-  if redis.call('PTTL', P .. 'retired:' .. hash) < tonumber(left) then
-    redis.call('SET', P .. 'retired:' .. hash, '', 'PX', left)
+  -- (A key that is not there has -2.)
+  if math.max(0, redis.call('PTTL', P .. 'retired:' .. hash)) < tonumber(left) then
+    redis.call('SET', P .. 'retired:' .. hash, till, 'PX', left)
   end
 end
 """
 )
 
-_SAVE = Script("save_session", _SESSIONS + "save(ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8])")
+_SAVE = Script("save_session", SESSIONS + "save(ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8])")
 
 _TOUCH = Script(
     "touch_sessions",
-    _SESSIONS
+    SESSIONS
     + """
 for i = 4, #ARGV, 2 do
   local key = P .. 'session:' .. ARGV[i]
@@ -82,14 +83,14 @@ end
 """,
 )
 
-_RETIRE = Script("retire_sessions", _SESSIONS + "for i = 5, #ARGV do retire(ARGV[i], ARGV[4]) end")
+_RETIRE = Script("retire_sessions", SESSIONS + "for i = 6, #ARGV do retire(ARGV[i], ARGV[4], ARGV[5]) end")
 
 _REPLACE = Script(
     "replace_session",
-    _SESSIONS
+    SESSIONS
     + """
-retire(ARGV[5], ARGV[4])
-save(ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10])
+retire(ARGV[6], ARGV[4], ARGV[5])
+save(ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11])
 """,
 )
 
@@ -142,7 +143,7 @@ class SessionKeys(Part):
         hashes = [_hash(session_id) for session_id in session_ids]
         for start in range(0, len(hashes), SLICE):
             some = hashes[start : start + SLICE]
-            await self._run(_RETIRE, *self._lives(), self._left(until), *some)
+            await self._run(_RETIRE, *self._lives(), self._left(until), until, *some)
 
     async def is_retired(self, session_id: str) -> bool:
         return bool(await self._redis.do("EXISTS", self._redis.key(f"retired:{_hash(session_id)}")))
@@ -165,7 +166,7 @@ class SessionKeys(Part):
         return records
 
     async def replace_session(self, old_id: str, new: SessionRecord, until: float) -> None:
-        old = (self._left(until), _hash(old_id))
+        old = (self._left(until), until, _hash(old_id))
         await self._run(_REPLACE, *self._lives(), *old, *self._row(new))
 
     async def put_state(self, state: SignInState) -> None:

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from docsession.backend.sqlite_runner import connect
 from docsession.errors import ConfigError
 
-__all__ = ["SCRIPTS", "FileLock", "prepare"]
+__all__ = ["SCRIPTS", "FileLock", "prepare", "sync_directory"]
 
 log = Logger()
 
@@ -107,7 +107,7 @@ def _create(path: Path, stamp: Mapping[str, str], scripts: Sequence[str]) -> Non
             with _transaction(connection):
                 connection.executemany("INSERT INTO stamp VALUES (?, ?)", stamp.items())
         os.rename(temporary, path)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _upgrade(path: Path, connection: sqlite3.Connection, version: int, scripts: Sequence[str]) -> None:
@@ -116,7 +116,7 @@ def _upgrade(path: Path, connection: sqlite3.Connection, version: int, scripts: 
         with closing(sqlite3.connect(temporary)) as copy:
             connection.backup(copy)
         os.replace(temporary, backup)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     log.info(
         "upgrading the store from schema {older} to {newer}; a copy is in {backup}",
         older=version,
@@ -216,7 +216,7 @@ def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -109,6 +109,8 @@ class Socket(WebSocketServerProtocol):
     # -- Wire
 
     def send(self, payload: bytes) -> None:
+        if self.state != self.STATE_OPEN:
+            return  # goodbye was said, and the wire will be gone in a moment
         if self._paused:
             self._held_back += len(payload)
         self.sendMessage(payload)  # type: ignore[no-untyped-call]

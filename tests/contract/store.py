@@ -38,6 +38,7 @@ __all__ = [
     "PROMISES",
     "STAMP",
     "StoreWorld",
+    "at_once",
     "prune",
     "synchronous_suite",
 ]

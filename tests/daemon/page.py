@@ -27,9 +27,9 @@ class Refused(Exception):
 class Browser:
     """One cookie jar; an async context manager."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, connector: aiohttp.BaseConnector | None = None) -> None:
         self.url = url
-        self.http = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+        self.http = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), connector=connector)
 
     async def __aenter__(self) -> Browser:
         return self

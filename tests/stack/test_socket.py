@@ -12,6 +12,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from docsession.errors import CloseCode
 from docsession.keys import CookieSigner
 from docsession.model import Identity
+from docsession.web.socket import Socket
 from tests.stack.support import ORIGIN, Browser, Heard, Page, Web, frame, store_away
 
 PING = b'{"jsonrpc":"2.0","id":1,"method":"session.ping"}'
@@ -328,6 +329,15 @@ def test_what_is_no_websocket_is_closed_by_its_code(browser: Browser) -> None:
         assert page.code == code, name
         browser.web.advance(6, step=1)
         assert page.line.closed, name
+
+
+def test_who_is_being_closed_is_told_nothing_more() -> None:
+    """The page has said goodbye, and its wire is not gone yet: an event for it is no bug."""
+    for state in (Socket.STATE_CLOSING, Socket.STATE_CLOSED):
+        socket = Socket()
+        socket.state = state
+        socket.send(b"{}")
+        assert socket.unsent() == 0
 
 
 def test_a_close_that_makes_no_sense_ends_it_all_the_same(browser: Browser) -> None:

@@ -24,6 +24,9 @@ WITHOUT_DEFAULT = {
     "google.client_secret_file",
     "google.scopes",
     "push.url",
+    "backend.url",
+    "backend.password_file",
+    "backend.certificate_authorities",
 }
 
 _SETTING = re.compile(r"^#([a-z_]+ = )", re.MULTILINE)
