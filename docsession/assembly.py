@@ -141,7 +141,14 @@ def assemble(
         channels.set_back()
         documents.write_again()
 
-    store.listen(economy.troubles.store, written_again)
+    def away(is_away: bool) -> None:
+        economy.troubles.store(is_away)
+        if not is_away:
+            # What changed meanwhile was stored by nobody, and others may have stored something else.
+            directory.missed()
+            documents.compare()
+
+    store.listen(away, written_again)
     documents = Documents(
         backend,
         clock,

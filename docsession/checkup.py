@@ -29,6 +29,7 @@ async def check(environment: Environment, say: Callable[[str], None]) -> bool:
     """Try all; one line each. True when the daemon could start."""
     config = environment.config
     good = True
+    later: list[str] = []
 
     async def attempt(what: str, work: Callable[[], Awaitable[str]]) -> None:
         nonlocal good
@@ -37,19 +38,35 @@ async def check(environment: Environment, say: Callable[[str], None]) -> bool:
         except EXPECTED as error:
             good = False
             say(f"FAILED  {what}: {' '.join(str(error).split())}")
+        while later:
+            say(later.pop(0))
 
     async def keys() -> str:
         source = "configured" if environment.secrets.keys else str(environment.state_directory() / "keys")
         return f"{source}, fingerprint {fingerprint(environment.keys())[:12]}"
 
-    async def store() -> str:
-        shared = environment.shared(environment.keys())
-        await shared.start(environment.stamp())
+    async def redis() -> str:
+        from docsession.backend.redis_checkup import look
+
+        link = environment.redis()
+        await link.start()
         try:
-            await shared.backend.store.ping()
+            found, warnings = await look(link)
         finally:
-            await shared.stop()
-        return "opens, writes and reads"
+            await link.stop()
+        later.extend(f"WARN    Redis: {warning}" for warning in warnings)
+        return found
+
+    async def store() -> str:
+        keys = environment.keys()
+        backing = environment.backend(keys)
+        await backing.start(environment.stamp())
+        try:
+            await backing.backend.store.ping()
+        finally:
+            await backing.stop()
+        same = f"; its keys are {fingerprint(keys)[:12]} too" if backing.backend.several else ""
+        return f"opens, writes and reads{same}"
 
     async def address(endpoint: str) -> str:
         service = strports.service(endpoint, Site(Resource()), reactor=environment.reactor)
@@ -75,6 +92,8 @@ async def check(environment: Environment, say: Callable[[str], None]) -> bool:
 
     say(f"ok      configuration: public URL {config.server.public_url}")
     await attempt("keys", keys)
+    if config.backend.url is not None:
+        await attempt("Redis", redis)
     await attempt("store", store)
     await attempt("pages", lambda: address(config.server.listen))
     await attempt("metrics", lambda: address(config.server.admin_listen))

@@ -137,17 +137,13 @@ def check(config: Config) -> None:
         if backend.certificate_authorities is not None and address.scheme != "rediss":
             raise ConfigError("backend.certificate_authorities: is for rediss:// only")
         if address.password is not None and backend.password_file is not None:
-            raise ConfigError(
-                "backend.password_file: there is a password in backend.url too; use one of them"
-            )
+            raise ConfigError("backend.password_file: there is one in backend.url too; use one of them")
     elif backend.password_file is not None or backend.certificate_authorities is not None:
         raise ConfigError("backend.url: missing, while there are other settings for it")
     if not _PREFIX.fullmatch(backend.prefix):
         raise ConfigError("backend.prefix: up to 100 letters, digits and any of . _ - : and no others")
     if backend.answer_within * 2 > backend.lease:
-        raise ConfigError(
-            "backend.answer_within: more than half of backend.lease, which could not be renewed"
-        )
+        raise ConfigError("backend.answer_within: more than half of backend.lease")
     if config.sessions.idle > config.sessions.absolute:
         raise ConfigError("sessions.idle: longer than sessions.absolute")
     if config.limits.heartbeat <= config.limits.ping_every:

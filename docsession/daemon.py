@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from twisted.application import strports
@@ -20,40 +20,25 @@ from twisted.web.server import Site
 
 from docsession.assembly import Assembly, assemble
 from docsession.backend.embedded import EmbeddedBackend
+from docsession.backend.redis_store import RedisStore
 from docsession.config import Config, Secrets
 from docsession.errors import ConfigError, Unavailable
-from docsession.interfaces import Backend, Store
+from docsession.interfaces import Store
 from docsession.keys import Keys, Sealer, load_keys
 from docsession.sandbox.app import Sandbox, StateError
 from docsession.tasks import sleep, with_timeout
-from docsession.telemetry import Metrics
 from docsession.web.sites import PublicSite, QuietSite, admin_resource
 
-__all__ = ["Daemon", "Environment", "Shared"]
+if TYPE_CHECKING:
+    from docsession.backend.redis import Redis
+    from docsession.backend.redis_backend import RedisBackend
+
+__all__ = ["Daemon", "Environment"]
 
 # Each tab is told its own delay within this, so that they don't come back as a herd.
 DRAIN_SPREAD = 5.0
 # Writes under way are given this long to end before the store closes.
 LAST_WRITES = 10.0
-
-
-class Shared(Protocol):
-    """A backend, from its start to its stop."""
-
-    @property
-    def backend(self) -> Backend: ...
-
-    async def start(self, stamp: Mapping[str, str]) -> None:
-        """Open it. Raises :class:`ConfigError` where it is not ours, or cannot be used."""
-
-    async def stop(self) -> None:
-        """Give back what is held, and close it."""
-
-    async def health(self) -> Mapping[str, str]:
-        """What ``/readyz?verbose`` says of it beside the store."""
-
-    def measure(self, metrics: Metrics) -> None:
-        """Show the operator where it stands."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +59,32 @@ class Environment:
         """Read, or made at the first start. Raises ConfigError."""
         return load_keys(self.state_directory(), configured=self.secrets.keys)
 
-    def shared(self, keys: Keys) -> Shared:
-        """What must survive this process, and what it shares with others: a file, or a Redis. Not
-        opened yet."""
-        settings, sealer = self.config.backend, Sealer(keys)
+    def backend(self, keys: Keys) -> EmbeddedBackend | RedisBackend:
+        """What nodes share, or what one has for itself; not started yet."""
+        settings = self.config.backend
         if settings.url is None:
             path = self.state_directory() / "docsession.sqlite"
-            return EmbeddedBackend(path, sealer, reactor=self.reactor)
-        # Imported only where there is a Redis: its client takes the reactor when it is imported.
-        from docsession.backend.redis_backend import redis_backend
+            return EmbeddedBackend(path, keys, reactor=self.reactor)
+        # Not before it is needed: its client takes the global reactor.
+        from docsession.backend.redis_backend import RedisBackend
 
-        return redis_backend(self.config, self.secrets, keys, reactor=self.reactor, rng=self.rng)
+        link = self.redis()
+        lifetimes = self.config.sessions
+        return RedisBackend(
+            link,
+            RedisStore(link, keys, clock=self.reactor, lifetimes=lifetimes),
+            Sealer(keys),
+            clock=self.reactor,
+            rng=self.rng,
+            lease=settings.lease,
+            quota=self.config.google.quota,
+        )
+
+    def redis(self) -> Redis:
+        """A link to the Redis that is configured; not started yet."""
+        from docsession.backend.redis import Redis
+
+        return Redis(self.config.backend, self.secrets.redis_password, reactor=self.reactor, rng=self.rng)
 
     def stamp(self) -> dict[str, str]:
         """Whose store it is: a sandbox never gets a real grant, nor one client another's."""
@@ -140,7 +140,7 @@ class Daemon(Service):
         self._stopping = False
         # How to stop what runs, in the order it was started.
         self._running: list[tuple[str, Callable[[], Any]]] = []
-        self._shared: Shared | None = None
+        self._backend: EmbeddedBackend | RedisBackend | None = None
         self.assembly: Assembly | None = None
 
     def setServiceParent(self, parent: Any) -> None:
@@ -171,9 +171,9 @@ class Daemon(Service):
         environment, config = self._environment, self._environment.config
         reactor = environment.reactor
         keys = environment.keys()
-        shared = self._shared = environment.shared(keys)
-        await shared.start(environment.stamp())
-        self._running.append(("store", lambda: Deferred.fromCoroutine(_stopped(shared))))
+        backing = self._backend = environment.backend(keys)
+        await backing.start(environment.stamp())
+        self._running.append(("backend", lambda: Deferred.fromCoroutine(backing.stop())))
         pool = environment.pool()
         self._running.append(("connections to Google", pool.closeCachedConnections))
         if environment.sandbox_url is not None:
@@ -188,14 +188,14 @@ class Daemon(Service):
             config,
             environment.secrets,
             keys,
-            backend=shared.backend,
+            backend=backing.backend,
             clock=reactor,
             agent=environment.agent(pool),
             rng=environment.rng,
             sandbox_url=environment.sandbox_url,
             health=self._health,
         )
-        shared.measure(assembly.metrics)
+        backing.measure(assembly.metrics)
         self._running.append(("what was spent", assembly.spending.stopService))
         assembly.spending.startService()
         self._running.append(("what is asked of Google", assembly.economy.stopService))
@@ -232,14 +232,13 @@ class Daemon(Service):
 
     async def _health(self) -> Mapping[str, str]:
         parts = {"serving": "draining" if self._stopping else "ok"}
-        assert self._shared is not None
+        assert self._backend is not None
         try:
-            await with_timeout(self._environment.reactor, 5, _pinged(self._shared.backend.store))
+            await with_timeout(self._environment.reactor, 5, _pinged(self._backend.backend.store))
             parts["store"] = "ok"
         except (Unavailable, TimeoutError):
             parts["store"] = "unavailable"
-        parts.update(await self._shared.health())
-        return parts
+        return {**parts, **await self._backend.health()}
 
     # -- stopping
 
@@ -265,10 +264,6 @@ class Daemon(Service):
 
 async def _pinged(store: Store) -> None:
     await store.ping()
-
-
-async def _stopped(shared: Shared) -> None:
-    await shared.stop()
 
 
 def _one_line(error: Exception) -> str:

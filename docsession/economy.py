@@ -54,7 +54,7 @@ class Economy(Service):
             on_wait=on_wait,
         )
         self.demand = Demand(clock, self.budget.poll_rate, alone=lambda: leases.alone)
-        shares.source(self.budget.spending, lambda: self.demand.unstretched)
+        shares.source(self.budget.spending, lambda: self.demand.unstretched, self.budget.spent_here)
         # That nodes are alone is told as what it is: the store is away.
         self.troubles = Troubles(clock, listeners=listeners, stretch=lambda: self.demand.crowding)
         self.slowing = Slowing(

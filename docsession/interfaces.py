@@ -311,10 +311,14 @@ class Shares(Protocol):
         """What a person asked for waits, and only for a larger share. Harmless when repeated."""
 
     def source(
-        self, spending: Callable[[], tuple[int, Mapping[str, int]]], demand: Callable[[], float]
+        self,
+        spending: Callable[[], tuple[int, Mapping[str, int]]],
+        demand: Callable[[], float],
+        today: Callable[[], tuple[str, int]] = lambda: ("", 0),
     ) -> None:
-        """Where to ask what was spent here in the last minute (in all, and by user), and what all
-        polls here would cost a second, if nothing were stretched."""
+        """Where to ask what was spent here in the last minute (in all, and by user), what all polls
+        here would cost a second, if nothing were stretched, and which day it is in California, with
+        what was spent of it here."""
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,8 @@ class Keeping:
         try:
             await writing
         except Unavailable:
-            self._log.warn("what is known of a document could not be stored: the store is away")
+            # That the store is away is said once, by the store; it is compared when that is back.
+            self._log.debug("what is known of a document could not be stored")
 
     def _spawn(self, writing: Awaitable[Any]) -> None:
         self._writing.spawn(self._write(writing))

@@ -141,13 +141,19 @@ class Looks:
     # -- what other nodes do
 
     def turn(self, document: Document, what: str) -> None:
-        """It became this node's turn to look, or another's."""
-        if (what, document.id) in self._asked_others and self._neighbours.mine(what, document.id):
-            self.schedule.by((what, document.id), self._clock.seconds())
-        elif (what, document.id) not in self._why:
-            last = self._seen_at(what, document)
+        """It became this node's turn to look, or another's; or another has looked."""
+        now, key = self._clock.seconds(), (what, document.id)
+        if what == COMMENTS and not any(w.wants_comments for w in document.watchers.values()):
+            return
+        if key in self._asked_others and self._neighbours.mine(what, document.id):
+            self.schedule.by(key, now)
+        elif key not in self._why:
             interval = self._interval(what, document)
-            self.schedule.at((what, document.id), max(self._clock.seconds(), last + interval))
+            due = self._seen_at(what, document) + interval
+            if due > now:
+                self.schedule.at(key, due)
+            else:  # as many others may be: when a node has died, or all were away
+                self.schedule.by(key, now + self._rng.uniform(0, interval))
 
     def seen_elsewhere(self, document: Document, what: str, stalest: float | None = None) -> None:
         """Another node looked: what was planned here may wait. ``stalest`` is how old the oldest proof

@@ -72,7 +72,7 @@ class Spending(Service):
         self._saved = self._saved or (day, here)
 
     async def _save(self) -> None:
-        now = self._budget.today, self._budget.spent_today
+        now = self._budget.spent_here()
         if now != self._saved and now[1]:
             await self._store.save_spent(now[0], self._node, now[1])
             self._saved = now

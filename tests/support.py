@@ -222,15 +222,19 @@ class Node:
         the browser's new identity."""
         stack, tab = self.stack, self.tab(identity)
         url = tab.call("session.sign_in")["url"]
-        query = parse_qs(urlsplit(stack.consent(url, email, **consent)).query)
-        returned = stack.await_(
-            (back or self).assembly.sign_in.returned(
-                tab.identity,
-                state=query.get("state", [None])[0],
-                code=query.get("code", [None])[0],
-                error=query.get("error", [None])[0],
+        while True:
+            query = parse_qs(urlsplit(stack.consent(url, email, **consent)).query)
+            returned = stack.await_(
+                (back or self).assembly.sign_in.returned(
+                    tab.identity,
+                    state=query.get("state", [None])[0],
+                    code=query.get("code", [None])[0],
+                    error=query.get("error", [None])[0],
+                )
             )
-        )
+            url = returned.location
+            if not url.startswith(SANDBOX):  # else consent is asked for again
+                break
         assert returned.identity is not None, returned
         tab.lose()
         return returned.identity  # type: ignore[no-any-return]

@@ -44,7 +44,7 @@ async def _run(nodes: int, windows: int, seconds: float) -> dict[str, Any]:
     seed = world(people=PEOPLE, shared=DOCUMENTS)
     with (
         tempfile.TemporaryDirectory(prefix="docsession-cost-") as directory,
-        Cluster(Path(directory), nodes=nodes, seed=seed, toml=LIMITS) as cluster,
+        Cluster(Path(directory), nodes=nodes, seed=seed, toml=LIMITS, wires=False) as cluster,
     ):
         async with Crowd(cluster, seed, tabs=TABS, watched=WATCHED) as crowd:
             await crowd.arrive(on=[node.name for node in cluster.nodes])

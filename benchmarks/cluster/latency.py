@@ -40,7 +40,7 @@ async def _run(changes: int) -> dict[str, list[float]]:
     name = seed["files"][0]["name"]
     with (
         tempfile.TemporaryDirectory(prefix="docsession-latency-") as directory,
-        Cluster(Path(directory), nodes=2, seed=seed, toml=LIMITS) as cluster,
+        Cluster(Path(directory), nodes=2, seed=seed, toml=LIMITS, wires=False) as cluster,
     ):
         file_id = cluster.file(name)
         heard: dict[str, dict[int, float]] = {}

@@ -36,7 +36,7 @@ async def _run(times: int) -> list[int]:
     seed = world(people=2, shared=1)
     with (
         tempfile.TemporaryDirectory(prefix="docsession-refreshes-") as directory,
-        Cluster(Path(directory), nodes=NODES, seed=seed, toml=LIMITS) as cluster,
+        Cluster(Path(directory), nodes=NODES, seed=seed, toml=LIMITS, wires=False) as cluster,
     ):
         file_id = cluster.file(seed["files"][0]["name"])
         browsers: list[Browser] = []

@@ -44,7 +44,7 @@ async def _run(sockets: int, rounds: int) -> dict[str, Any]:
     toml = f"{LIMITS}connections_per_session = 300\nconnections_per_user = 300\n[polling]\nvisible = 2\n"
     with (
         tempfile.TemporaryDirectory(prefix="docsession-round-trips-") as directory,
-        Cluster(Path(directory), nodes=NODES, seed=seed, toml=toml) as cluster,
+        Cluster(Path(directory), nodes=NODES, seed=seed, toml=toml, wires=False) as cluster,
     ):
         files = [cluster.file(file["name"]) for file in seed["files"] if file["shared"]]
         heard: dict[tuple[str, str], int] = {}

@@ -28,7 +28,7 @@ def sessions(*, quick: bool = False) -> list[Figure]:
     many = 5_000 if quick else MANY
     with (
         tempfile.TemporaryDirectory(prefix="docsession-sessions-") as directory,
-        Cluster(Path(directory), nodes=1, toml=LIMITS) as cluster,
+        Cluster(Path(directory), nodes=1, toml=LIMITS, wires=False) as cluster,
     ):
         without = _starts(cluster)
         _seed(cluster, many)

@@ -1,4 +1,4 @@
-"""The embedded backend: one SQLite file, and this process, which shares nothing with any other."""
+"""The embedded backend: one SQLite file, and a process that is alone with it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any
 from docsession.backend.memory import Switchboard, WholeQuota
 from docsession.backend.sqlite import AdbapiRunner, SqliteStore
 from docsession.interfaces import Backend
-from docsession.keys import Sealer
+from docsession.keys import Keys, Sealer
 from docsession.telemetry import Metrics
 
 __all__ = ["EmbeddedBackend"]
 
 
 class EmbeddedBackend:
-    """Everything that must survive is in the file at ``path``."""
+    """Started and stopped as :class:`docsession.backend.redis_backend.RedisBackend` is."""
 
-    def __init__(self, path: Path, sealer: Sealer, *, reactor: Any) -> None:
-        self._store = SqliteStore(path, sealer, run=AdbapiRunner(path, reactor), clock=reactor)
-        self.backend = Backend(self._store, *Switchboard(reactor).node("one"), WholeQuota())
+    def __init__(self, path: Path, keys: Keys, *, reactor: Any) -> None:
+        store = SqliteStore(path, Sealer(keys), run=AdbapiRunner(path, reactor), clock=reactor)
+        self.backend = Backend(store, *Switchboard(reactor).node("one"), WholeQuota())
 
     async def start(self, stamp: Mapping[str, str]) -> None:
-        """Open the file. Raises :class:`docsession.errors.ConfigError`."""
-        await self._store.open(stamp)
+        """Raises :class:`docsession.errors.ConfigError`."""
+        await self.backend.store.open(stamp)
 
     async def stop(self) -> None:
-        await self._store.close()
+        await self.backend.store.close()
 
     async def health(self) -> Mapping[str, str]:
-        """Nothing beside the store."""
+        """The store is all there is, and is asked anyway."""
         return {}
 
     def measure(self, metrics: Metrics) -> None:
-        """Nothing to show."""
+        """There is nothing but the store."""

@@ -112,7 +112,21 @@ class MemoryLeases:
         self._switchboard = switchboard
         self._node = node
         self.wanted: dict[str, Callable[[bool], None]] = {}
-        self.alone = False
+        self._alone = False
+
+    @property
+    def alone(self) -> bool:
+        return self._alone
+
+    @alone.setter
+    def alone(self, alone: bool) -> None:
+        """What others hold of what is wanted here is held here too, or is not any more."""
+        if alone == self._alone:
+            return
+        self._alone = alone
+        for name, on_change in list(self.wanted.items()):
+            if self._switchboard.holders.get(name) != self._node:
+                on_change(alone)
 
     def want(self, name: str, on_change: Callable[[bool], None] = lambda held: None) -> None:
         self.wanted[name] = on_change
@@ -169,7 +183,10 @@ class WholeQuota:
     def hurry(self) -> None: ...
 
     def source(
-        self, spending: Callable[[], tuple[int, Mapping[str, int]]], demand: Callable[[], float]
+        self,
+        spending: Callable[[], tuple[int, Mapping[str, int]]],
+        demand: Callable[[], float],
+        today: Callable[[], tuple[str, int]] = lambda: ("", 0),
     ) -> None: ...
 
 

@@ -15,13 +15,13 @@ from docsession.backend.redis_leases import RedisLeases
 from docsession.backend.redis_presence import Presence
 from docsession.backend.redis_shares import RedisShares
 from docsession.backend.redis_store import RedisStore
-from docsession.config import Config, Quota, Secrets
+from docsession.config import Quota
 from docsession.errors import ConfigError, Unavailable
 from docsession.interfaces import Backend
-from docsession.keys import Keys, Sealer
+from docsession.keys import Sealer
 from docsession.telemetry import Metrics
 
-__all__ = ["RedisBackend", "redis_backend"]
+__all__ = ["RedisBackend"]
 
 
 class RedisBackend:
@@ -124,19 +124,3 @@ class RedisBackend:
         )
 
     async def _nothing(self) -> None: ...
-
-
-def redis_backend(
-    config: Config, given: Secrets, keys: Keys, *, reactor: Any, rng: random.Random
-) -> RedisBackend:
-    """The backend of a daemon with this configuration; not started yet."""
-    redis = Redis(config.backend, given.redis_password, reactor=reactor, rng=rng)
-    return RedisBackend(
-        redis,
-        RedisStore(redis, keys, clock=reactor, lifetimes=config.sessions),
-        Sealer(keys),
-        clock=reactor,
-        rng=rng,
-        lease=config.backend.lease,
-        quota=config.google.quota,
-    )

@@ -11,7 +11,7 @@ from OpenSSL.crypto import Error as CryptoError
 from OpenSSL.SSL import Error as TLSError
 from service_identity import VerificationError
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectionDone, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
 
@@ -89,7 +89,8 @@ def _trusted(authorities: str | None) -> Any:
 def said_of(error: BaseException) -> str:
     """Why there is no connection, as an operator would say it."""
     if isinstance(error, Lost):
-        return str(error) if error.__cause__ is None else said_of(error.__cause__)
+        cause = error.__cause__
+        return str(error) if cause is None or isinstance(cause, ConnectionDone) else said_of(cause)
     if isinstance(error, VerificationError):
         return "its certificate is for another host name"
     if isinstance(error, TLSError):

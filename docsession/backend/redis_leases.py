@@ -39,6 +39,8 @@ _MARGIN = 0.1
 _NEVER = float("-inf")
 # What is asked about one of them.
 _KEEP, _SEIZE, _FREE = "keep", "seize", "free"
+# Here every node hears what is free.
+_ALL = "leases"
 
 _ASK = Script(
     "lease",
@@ -110,6 +112,7 @@ class RedisLeases:
         self._taken: dict[str, tuple[str, float]] = {}
         redis.on_away(self._away)
         bus.subscribe(f"node:{bus.node}", self._heard)
+        bus.subscribe(_ALL, self._heard)
 
     # -- what the logic asks
 
@@ -238,10 +241,13 @@ class RedisLeases:
 
     def _answered(self, asked: Mapping[str, str], answers: list[Any], until: float) -> None:
         robbed: dict[str, list[str]] = defaultdict(list)
+        freed: list[str] = []
         for (name, what), answer in zip(asked.items(), answers, strict=True):
             if isinstance(answer, bytes):
                 robbed[str(answer, "utf-8")].append(name)
             wish = self._wishes.get(name)
+            if what == _FREE:
+                freed.append(name)
             if wish is None:
                 if answer and name not in self._todo:
                     self._todo[name] = _FREE  # dropped while it was asked for
@@ -252,11 +258,13 @@ class RedisLeases:
             self._settle(name)
         self._alarm.by(until)
         for node, names in robbed.items():
-            self._tell(node.partition(" ")[0], names)
+            self._tell(f"node:{node.partition(' ')[0]}", names)
+        if freed:
+            self._tell(_ALL, freed)
 
-    def _tell(self, node: str, names: list[str]) -> None:
-        """Let that node look at once; else it would with its next heartbeat."""
-        self._bus.publish(f"node:{node}", {"leases": names})
+    def _tell(self, channel: str, names: list[str]) -> None:
+        """Let those nodes look at once; else they would with their next heartbeat."""
+        self._bus.publish(channel, {"leases": names})
 
     def _heard(self, message: Mapping[str, Any]) -> None:
         for name in message.get("leases", ()):
@@ -273,7 +281,7 @@ class RedisLeases:
             if (wish := self._wishes.get(name)) is not None:
                 wish.until = _NEVER
                 self._settle(name)
-        self._tell(node, names)
+        self._tell(f"node:{node}", names)
 
     # -- time, and Redis going away
 

@@ -66,8 +66,12 @@ class Meta:
         self._stamp = stamp
         found = await read_meta(self._redis)
         if not found:
-            await _refuse_strangers_keys(self._redis)
-            found = await self._make("")
+            strange = await _strangers_key(self._redis)
+            # A node that starts at the same moment may have made it by now.
+            found = await read_meta(self._redis)
+            if not found and strange is not None:
+                raise ConfigError(_in_use(self._redis, strange))
+            found = found or await self._make("")
         self._check(found)
         self.epoch = found["epoch"]
 
@@ -148,10 +152,15 @@ async def adopt_keys(redis: Redis, keys: Keys) -> None:
         raise ConfigError(f"Redis at {redis.url}: somebody else changed the keys meanwhile")
 
 
-async def _refuse_strangers_keys(redis: Redis) -> None:
+async def _strangers_key(redis: Redis) -> str | None:
+    """A name that no node of ours gives, where none of ours runs: those write again what was lost."""
+    strange = None
     async for name in _names(redis, ""):
+        if name.startswith("node:"):
+            return None
         if not name.startswith(_OF_NODES):
-            raise ConfigError(_in_use(redis, name))
+            strange = strange or name
+    return strange
 
 
 async def _names(redis: Redis, beginning: str) -> AsyncIterator[str]:

@@ -116,9 +116,12 @@ class Share:
         self._name = ""
 
     def ask(self, number: int, *, spent: int, weight: float, plan: float, ceiling: int) -> list[Any]:
-        """The question. From now on, and until there is an answer, the limit is what it says."""
+        """The question. From now on, and until there is an answer, the limit is what it says.
+
+        A weight below 0: this node leaves, and nothing more is spent here.
+        """
         self._number, self._spent, self._before = number, spent, self.limit
-        self.limit = max(spent, min(self.limit, self._fair))
+        self.limit = spent if weight < 0 else max(spent, min(self.limit, self._fair))
         return [number, self._answered, self._name, self.limit, float(weight), float(plan), ceiling]
 
     def take(self, answer: list[Any]) -> None:

@@ -148,6 +148,11 @@ class Budget:
         # Two accounts of one thing: what nodes have stored, and what they say of themselves.
         return self.spent_today + max(self._spent_by_others, self._shares.spent_today_elsewhere())
 
+    def spent_here(self) -> tuple[str, int]:
+        """Which day it is, and what this node has spent of it."""
+        self._new_day(self._clock.seconds())
+        return self.today, self.spent_today
+
     def spent_before(self, day: str, here: int, elsewhere: int) -> None:
         """So much is stored as spent on that day, in this node's name and in all others'."""
         if day == self.today:

@@ -38,6 +38,7 @@ __all__ = [
     "PROMISES",
     "STAMP",
     "StoreWorld",
+    "at_once",
     "prune",
     "synchronous_suite",
 ]
@@ -192,7 +193,7 @@ async def a_new_store_is_empty(world: StoreWorld) -> None:
     assert await store.load_comments("file-1") is None
     assert await store.load_channel(CHANNEL.id) is None
     assert await store.load_channels(ANN) == []
-    assert await store.load_spent("2026-11-25") == 0
+    assert await store.load_spent("2026-11-25") == {}
 
 
 @promise

@@ -6,6 +6,7 @@
 Daemons, redis-server and sandbox are processes; the balancer and the wires (one from each daemon
 to Redis, one from each to Google) run in a thread of the test. Pages know ``cluster.url``, which
 is the balancer's; there is no sticky routing. ``redis=False``: each daemon for itself, embedded.
+``wires=False``: nothing between them, where each millisecond counts.
 """
 
 from __future__ import annotations
@@ -130,8 +131,10 @@ class Cluster(Google):
         in_backend: str = "",
         redis: bool = True,
         appendonly: bool = True,
+        wires: bool = True,
     ) -> None:
         super().__init__(directory, seed=seed)
+        self._wires = wires
         self.directory = directory
         self._toml = toml
         self._in_google = in_google
@@ -193,8 +196,11 @@ class Cluster(Google):
         """Write its configuration."""
         toml = self._toml
         if self.redis is not None:
-            node.to_redis = node.to_redis or self.network.wire(self.redis.port)
-            toml += f'\n[backend]\nurl = "redis://127.0.0.1:{node.to_redis.port}/0"\n{self._in_backend}\n'
+            port = self.redis.port
+            if self._wires:
+                node.to_redis = node.to_redis or self.network.wire(port)
+                port = node.to_redis.port
+            toml += f'\n[backend]\nurl = "redis://127.0.0.1:{port}/0"\n{self._in_backend}\n'
         (node.directory / "secret").write_text("a secret of the project")
         (node.directory / "docsession.toml").write_text(
             configuration(
@@ -202,7 +208,7 @@ class Cluster(Google):
                 listen=node.port,
                 admin=node.admin_port,
                 public_url=self.url,
-                door=f"http://{node.door}",
+                door=f"http://{node.door}" if self._wires else "",
                 in_google=self._in_google,
                 toml=toml,
             )

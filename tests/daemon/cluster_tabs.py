@@ -194,9 +194,13 @@ class Tab:
             raise ConnectionError("the socket ended") from None
 
     async def call(self, method: str, **params: Any) -> Any:
-        """A read, once. Raises Refused, or an OSError."""
-        await asyncio.wait_for(self.live.wait(), GIVES_UP_AFTER)
-        return await self._call(method, **params)
+        """A read: done again on the next socket, where one breaks. Raises Refused."""
+        while True:
+            await asyncio.wait_for(self.live.wait(), GIVES_UP_AFTER)
+            try:
+                return await self._call(method, **params)
+            except (OSError, aiohttp.ClientError):
+                await asyncio.sleep(0.05)
 
     async def write(self, method: str, *, cut: bool = False, **params: Any) -> str:
         """Until it is answered: ``done``, ``unknown``, or ``given up``; by the rules for pages."""

@@ -22,7 +22,7 @@ needs_redis = pytest.mark.skipif(SERVER is None, reason="redis-server is not ins
 class RedisServer(Child):
     """``settings`` are those of redis.conf, by name: ``requirepass="secret"``; ``_`` stands for ``-``."""
 
-    def __init__(self, folder: Path, *, port: int = 0, sentinel: bool = False, **settings: str) -> None:
+    def __init__(self, folder: Path, *, port: int = 0, sentinel_mode: bool = False, **settings: str) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         port = port or free_port()
@@ -33,11 +33,11 @@ class RedisServer(Child):
             "save": '""',
             **{name.replace("_", "-"): value for name, value in settings.items()},
         }
-        if sentinel:
+        if sentinel_mode:
             del given["save"]
         configuration = folder / "redis.conf"
         configuration.write_text("".join(f"{name} {value}\n" for name, value in given.items()))
-        argv = [SERVER or "redis-server", str(configuration), *(["--sentinel"] if sentinel else [])]
+        argv = [SERVER or "redis-server", str(configuration), *(["--sentinel"] if sentinel_mode else [])]
         super().__init__(argv, cwd=folder, port=port)
 
     @property

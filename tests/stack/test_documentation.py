@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.task import Clock
 
-from docsession.config import Limits
+from docsession.config import Backend, Limits, Quota, Sessions
 from docsession.config_file import check_startable, load, parse
+from docsession.keys import Keys, Sealer
 from tests.support import Stack
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +43,26 @@ def operations() -> str:
 # --- operations.rst --------------------------------------------------------------------------
 
 
+def on_redis() -> Any:
+    """The backend for several nodes, which are not connected to anything."""
+    from docsession.backend.redis import Redis
+    from docsession.backend.redis_backend import RedisBackend
+    from docsession.backend.redis_store import RedisStore
+
+    keys, clock, rng = Keys(signing=(b"s" * 32,), sealing=(b"k" * 32,)), Clock(), random.Random(1)
+    redis = Redis(Backend(url="redis://127.0.0.1/0"), None, reactor=clock, rng=rng)
+    redis.commands["PING"] += 1
+    return RedisBackend(
+        redis,
+        RedisStore(redis, keys, clock=clock, lifetimes=Sessions()),
+        Sealer(keys),
+        clock=clock,
+        rng=rng,
+        lease=10,
+        quota=Quota(),
+    )
+
+
 def test_metrics(operations: str) -> None:
     """Every metric is in the table with its labels, and nothing else is."""
     with Stack() as stack:
@@ -54,6 +78,7 @@ def test_metrics(operations: str) -> None:
         stack.assembly.metrics.looked("visible", False)
         stack.assembly.metrics.hinted("found")
         stack.assembly.metrics.retried("not_sent")
+        on_redis().measure(stack.assembly.metrics)
         served = stack.assembly.metrics.text().decode()
     families = {}
     for family in text_string_to_metric_families(served):

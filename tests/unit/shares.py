@@ -16,6 +16,7 @@ class Parts:
         self.hurried = 0
         self.spending: Callable[[], tuple[int, Mapping[str, int]]] = lambda: (0, {})
         self.demand: Callable[[], float] = lambda: 0.0
+        self.today: Callable[[], tuple[str, int]] = lambda: ("", 0)
 
     def project(self) -> float | None:
         return self.most
@@ -33,9 +34,12 @@ class Parts:
         self.hurried += 1
 
     def source(
-        self, spending: Callable[[], tuple[int, Mapping[str, int]]], demand: Callable[[], float]
+        self,
+        spending: Callable[[], tuple[int, Mapping[str, int]]],
+        demand: Callable[[], float],
+        today: Callable[[], tuple[str, int]] = lambda: ("", 0),
     ) -> None:
-        self.spending, self.demand = spending, demand
+        self.spending, self.demand, self.today = spending, demand, today
 
 
 class Agreement:

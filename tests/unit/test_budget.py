@@ -215,3 +215,12 @@ class Budgets(SynchronousTestCase):
         self.assertEqual(budget.spending(), (105, {"ann": 100, "bob": 5}))
         self.clock.advance(40)
         self.assertEqual(budget.spending(), (5, {"bob": 5}))
+
+    def test_what_was_spent_of_the_day_here(self) -> None:
+        budget = self.budget()
+        budget.spend("ann", 100, poll=True)
+        today, spent = budget.spent_here()
+        self.assertEqual((today, spent), (budget.today, 100))
+        self.clock.advance(next_midnight(self.clock.seconds()) - self.clock.seconds())
+        self.assertEqual(budget.spent_here(), (budget.today, 0))
+        self.assertNotEqual(budget.today, today)

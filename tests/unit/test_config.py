@@ -161,6 +161,29 @@ class Refusals(ConfigTestCase):
         ):
             self.assertTrue(self.refused(toml).startswith(f"{key}: "), (toml, self.refused(toml)))
 
+    def test_backend(self) -> None:
+        """What is wrong with where the Redis is."""
+        for text, words in (
+            ('url = "http://h"', "backend.url: must begin with"),
+            ('password_file = "x"', "backend.url: missing"),
+            ('certificate_authorities = "x"', "backend.url: missing"),
+            (
+                'url = "redis://h"\ncertificate_authorities = "x"',
+                "backend.certificate_authorities: is for rediss",
+            ),
+            (
+                'url = "redis://:p@h"\npassword_file = "x"',
+                "backend.password_file: there is one in backend.url too",
+            ),
+            ('prefix = ""', "backend.prefix: up to 100 letters"),
+            ('prefix = "a*"', "backend.prefix: up to 100 letters"),
+            ('prefix = "a b"', "backend.prefix: up to 100 letters"),
+            ("lease = 2", "backend.lease: "),
+            ("answer_within = 0", "backend.answer_within: "),
+            ("answer_within = 5.5", "backend.answer_within: more than half of backend.lease"),
+        ):
+            self.assertIn(words, self.refused(f"[backend]\n{text}"))
+
     def test_not_toml(self) -> None:
         for text in ("=", "[server", "server = ", "a = 1\na = 2"):
             self.assertTrue(self.refused(text).startswith("not TOML: "))
@@ -350,6 +373,42 @@ class Files(ConfigTestCase):
                 (f"[server]\nkeys_file = '{name}'", "server.keys_file"),
             ):
                 self.assertTrue(self.load_refused(toml).startswith(f"{key}: "))
+
+    def test_password_of_redis(self) -> None:
+        """In a file, in the environment or in the URL, and in one of them only."""
+        (self.directory / "redis").write_text("from the file\n")
+        variable = {"DOCSESSION_REDIS_PASSWORD": "from outside"}
+        for text, environ, expected in (
+            ('url = "redis://h"', {}, None),
+            ('url = "redis://h"', variable, "from outside"),
+            ('url = "redis://h"\npassword_file = "redis"', {}, "from the file"),
+            ('url = "redis://:in%20it@h"', {}, "in it"),
+            ("", variable, None),
+        ):
+            _, given = self.load(f"[backend]\n{text}", **environ)
+            self.assertEqual(given.redis_password, expected, text)
+        for text, environ, words in (
+            ('url = "redis://:in-it@h"', variable, "backend.url: has a password"),
+            ('url = "redis://h"\npassword_file = "redis"', variable, "backend.password_file: also in the"),
+            ('url = "redis://h"\npassword_file = "none"', {}, "backend.password_file: "),
+        ):
+            message = self.load_refused(f"[backend]\n{text}", **environ)
+            self.assertIn(words, message)
+            self.assertNotIn("in-it", message)
+            self.assertNotIn("from outside", message)
+
+    def test_authorities_of_redis(self) -> None:
+        """A relative path is taken from the file's directory."""
+        text = '[backend]\nurl = "rediss://h"\ncertificate_authorities = "ca.pem"'
+        config, _ = self.load(text)
+        self.assertEqual(config.backend.certificate_authorities, str(self.directory.resolve() / "ca.pem"))
+
+    def test_several_nodes_need_given_keys(self) -> None:
+        good = Secrets(client_secret="s", keys=("k" * 32,))
+        config = parse('[google]\nclient_id = "x"\nscopes = ["y"]\n[backend]\nurl = "redis://h"')
+        check_startable(config, good)
+        error = self.assertRaises(ConfigError, check_startable, config, Secrets("s", None))
+        self.assertIn("server.keys_file: missing; with backend.url", str(error))
 
     def test_startable(self) -> None:
         """A daemon for the real Google needs three things, named one by one."""

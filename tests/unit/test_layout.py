@@ -41,7 +41,8 @@ ROWS = (
         " backend.redis_channels backend.redis_documents backend.redis_journal backend.redis_meta"
         " backend.redis_parts backend.redis_sessions backend.redis_store backend.redis_users"
         " backend.sealing backend.redis_backend backend.redis_bus backend.redis_leases"
-        " backend.redis_presence backend.redis_share backend.redis_shares backend.redis_spread",
+        " backend.redis_presence backend.redis_share backend.redis_shares backend.redis_spread"
+        " backend.redis_checkup",
     ),
     ("moving", "backend.redis_kinds backend.redis_rows backend.rows backend.sqlite_rows migration"),
     (

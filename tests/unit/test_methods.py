@@ -283,6 +283,7 @@ class Small(MethodsTestCase):
                         "model": "units",
                         "spent_last_minute": 0,
                         "ceiling_per_minute": 800_000,
+                        "share_per_minute": 800_000,
                         "spent_today": 0,
                         "per_day": 400_000_000,
                     },
