@@ -108,6 +108,8 @@ class Environment:
     def sandbox(self) -> Sandbox:
         """Google's stand-in, with its world kept beside our own state."""
         assert self.sandbox_url is not None
+        # Where keys are configured and the store is elsewhere nobody else has made it.
+        self.state_directory().mkdir(mode=0o700, parents=True, exist_ok=True)
         return Sandbox(
             self.reactor,
             base_url=self.sandbox_url,

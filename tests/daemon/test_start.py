@@ -18,6 +18,7 @@ import pytest
 
 from tests.daemon.children import Child, free_port, twistd
 from tests.daemon.page import Browser
+from tests.daemon.redis_server import RedisServer, needs_redis
 from tests.daemon.server import Server
 
 # Twisted ends a stopped process by the signal that stopped it.
@@ -122,6 +123,29 @@ def test_what_it_makes_is_its_own(tmp_path: Path) -> None:
         assert state.stat().st_mode & 0o777 == 0o700
         for made in state.iterdir():
             assert made.stat().st_mode & 0o077 == 0, made
+
+
+@needs_redis
+def test_a_sandbox_beside_a_node_on_redis(tmp_path: Path) -> None:
+    """Its world is the only thing that a node keeps in its state directory."""
+    sandbox = free_port()
+    listen = "".join(
+        f'{name} = "tcp:{free_port()}:interface=127.0.0.1"\n' for name in ("listen", "admin_listen")
+    )
+    with RedisServer(tmp_path / "redis") as redis:
+        (tmp_path / "docsession.toml").write_text(f'[server]\n{listen}[backend]\nurl = "{redis.url}"\n')
+        arguments = (
+            "--config",
+            "docsession.toml",
+            "--sandbox",
+            "--sandbox-url",
+            f"http://127.0.0.1:{sandbox}",
+        )
+        keys = {"DOCSESSION_KEYS": "k" * 40}
+        with Child(twistd("docsession", *arguments), cwd=tmp_path, env=keys) as child:
+            child.wait_said("docsession is ready")
+            assert child.terminate() == STOPPED
+    assert [made.name for made in (tmp_path / "docsession-state").iterdir()] == ["sandbox.json"]
 
 
 def test_the_log_is_json_lines(tmp_path: Path) -> None:
