@@ -175,7 +175,7 @@ async def test_nothing_stays_for_ever_but_users(world: RedisWorld) -> None:
     await store.save_document(replace(DOCUMENT, doubted=1.0), replaces=None)
     await store.save_comments(DOCUMENT.file_id, CommentsRecord({"c1": {}}, "", 1000.0))
     await store.add_channel(CHANNEL, replaces=None)
-    await store.save_spent("2026-11-25", 7)
+    await store.save_spent("2026-11-25", "one", 7)
     await store.ping()
     await world.later(9001 + 2 * 86400)
     left = world.server.cli("--raw", "keys", "*").splitlines()
@@ -261,7 +261,11 @@ async def test_while_it_is_away(world: RedisWorld, tmp_path: Path) -> None:
                 store.save_channel(CHANNEL),
                 store.load_channel("x"),
             ),
-            *(store.delete_channel("x"), store.load_spent("2026-11-25"), store.save_spent("2026-11-25", 1)),
+            *(
+                store.delete_channel("x"),
+                store.load_spent("2026-11-25"),
+                store.save_spent("2026-11-25", "one", 1),
+            ),
             prune(store, NOW),
         ):
             with pytest.raises(Unavailable):
@@ -296,6 +300,25 @@ async def test_set_back(world: RedisWorld) -> None:
     await (await world.beside()).ping()
     with pytest.raises(ConfigError, match="belongs to"):
         await world.open(stamp={**STAMP, "client_id": "two"})
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_write_is_begun_in_a_journal_that_may_have_lost_it(world: RedisWorld) -> None:
+    """Not until this node knows that the store has another life, and does what follows from that."""
+    store, other = await world.open(), await world.beside()
+    await store.journal_begin(ENTRY)
+    world.server.cli("flushall")
+    for one in (store, other):
+        with pytest.raises(Unavailable):
+            await one.journal_find(KEY)
+        with pytest.raises(Unavailable):
+            await one.journal_begin(ENTRY)
+    await store.renew_meta()
+    assert await store.journal_find(KEY) is None
+    with pytest.raises(Unavailable):
+        await other.journal_begin(ENTRY)
+    await other.renew_meta()
+    assert await other.journal_begin(ENTRY)
 
 
 @pytest_twisted.ensureDeferred
