@@ -20,18 +20,17 @@ from docsession.directory import Directory
 from docsession.documents import Documents
 from docsession.economy import Economy
 from docsession.google.cache import Cache
-from docsession.google.channel_calls import ChannelCalls
 from docsession.google.channels import Channels
 from docsession.google.drive import Drive
 from docsession.google.drive_request import Policy
 from docsession.google.grant import LiveGrant
 from docsession.google.http import GoogleHttp
 from docsession.google.look import Looker
-from docsession.google.notifications import Notifications
 from docsession.google.oauth import OAuth
+from docsession.google.push import Push
 from docsession.interfaces import Backend, Wire
 from docsession.journal import Journal
-from docsession.keys import ChannelSigner, CookieSigner, Keys
+from docsession.keys import CookieSigner, Keys
 from docsession.listings_here import ListingsHere
 from docsession.methods import Catalogue
 from docsession.model import Grant, Identity, User
@@ -87,7 +86,7 @@ def assemble(
     body_producer: Callable[[bytes], IBodyProducer] | None = None,
 ) -> Assembly:
     """Everything but listeners, the store's opening, and the order of starting and stopping."""
-    google, limits, polling, push = config.google, config.limits, config.polling, config.push
+    google, limits, polling = config.google, config.limits, config.polling
     store = backend.store
     of_users, of_all = UserChannel(backend.bus), AllChannel(backend.bus)
     metrics = Metrics()
@@ -160,38 +159,22 @@ def assemble(
         observer=metrics,
     )
 
-    # -- push
-    channel_signer = ChannelSigner(keys)
-    channels = Channels(
-        None
-        if push.url is None
-        else ChannelCalls(
-            drive,
-            channel_signer,
-            clock,
-            address=f"{push.url}/api/drive/notifications",
-            held_back=economy.channels_held_back,
-        ),
+    push = Push(
+        drive,
+        keys,
         backend,
         of_users,
         clock,
         rng,
-        life=push.life,
-        renew_at=push.renew_at,
-        openings_per_second=push.openings_per_second,
+        config.push,
+        held_back=economy.channels_held_back,
         new_id=new_id,
         on_changed=documents.channel_changed,
-        on_opening=metrics.channel_opening,
-    )
-    notifications = Notifications(
-        channels,
-        store,
-        channel_signer,
-        of_users,
-        clock,
         on_hint=documents.hinted,
+        on_opening=metrics.channel_opening,
         on_message=metrics.channel_message,
     )
+    channels = push.channels
 
     def make_user(user: User, grant: Grant, on_dead: Callable[[str], Awaitable[None]]) -> UserSession:
         return UserSession(
@@ -317,7 +300,7 @@ def assemble(
         directory=directory,
         sign_in=sign_in,
         content=content,
-        notifications=notifications,
+        notifications=push.notifications,
         cookie=cookie,
         socket=socket,
         clock=clock,

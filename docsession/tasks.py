@@ -286,8 +286,8 @@ class Whistle(Generic[T]):
 
     def blow(self, name: T) -> bool:
         """Wake them; whether anybody waited."""
-        waiting = self._waiting.pop(name, set())
-        for heard in list(waiting):
+        waiting = list(self._waiting.pop(name, ()))
+        for heard in waiting:
             heard.callback(None)
         return bool(waiting)
 

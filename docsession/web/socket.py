@@ -110,7 +110,7 @@ class Socket(WebSocketServerProtocol):
 
     def send(self, payload: bytes) -> None:
         if self.state != self.STATE_OPEN:
-            return  # it is closing, and whoever it is for comes back
+            return  # goodbye was said, and the wire will be gone in a moment
         if self._paused:
             self._held_back += len(payload)
         self.sendMessage(payload)  # type: ignore[no-untyped-call]

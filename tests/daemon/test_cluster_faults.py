@@ -36,7 +36,7 @@ per_project_per_minute = 400_000
 """
 CEILING = 320_000
 BACKEND = f"lease = {LEASE:g}\nanswer_within = 1\n"
-QUICK = f"{LIMITS}\n[polling]\nvisible = 1\n{QUOTA}"
+QUICK = f"{LIMITS}\n[polling]\nvisible = 3\n{QUOTA}"
 
 
 def kept(run: Run, cluster: Cluster) -> None:
@@ -88,7 +88,7 @@ async def settled(crowd: Crowd) -> None:
     missing = await crowd.settle()
     assert not missing, f"{len(missing)} are not told: {missing[:5]}\n{crowd._said()}"
     await asyncio.sleep(LEASE)
-    await crowd.watch_lookers(2 * LEASE)
+    await crowd.watch_lookers(4 * LEASE)
 
 
 async def signs_out(crowd: Crowd, number: int) -> None:

@@ -12,8 +12,11 @@ from twisted.internet.task import Clock, deferLater
 
 from docsession.config import Quota
 from docsession.errors import RateLimited
+from tests.nodes import Nodes as Servers
+from tests.stack.support import store_away
+from tests.support import Stack
 from tests.unit.google import Door, clock
-from tests.unit.shares import Agreement
+from tests.unit.shares import Agreement, Parts
 
 QUOTA = Quota(per_project_per_minute=6000, per_user_per_minute=1500, per_day=0)
 CEILING = 4800
@@ -153,3 +156,33 @@ def test_together_they_poll_as_one_would(count: int) -> None:
     assert polled == pytest.approx(CEILING * 0.75 / 60 * seconds, rel=0.05)
     assert sum(door.budget.poll_rate() for door in nodes.doors) == pytest.approx(60, rel=0.05)
     assert nodes.most_in_a_minute() <= CEILING * 0.75 + 5
+
+
+def test_where_there_is_one_node_a_store_that_is_away_stretches_nothing() -> None:
+    with Stack(direct=True) as stack:
+        economy = stack.assembly.economy
+        economy.troubles.store(True)
+        with store_away(stack):
+            stack.advance(30)
+            assert economy.demand.stretch == 1
+            assert set(economy.troubles.of(None)) == {"store_unavailable"}
+        economy.troubles.store(False)
+
+
+def test_what_a_node_spends_and_plans_is_what_its_shares_are_told() -> None:
+    parts: dict[str, Parts] = {}
+    with Servers(2, shares=lambda name: parts.setdefault(name, Parts())) as nodes:
+        one, two = nodes.running
+        tab = one.signed_in_tab("ann@example.com")
+        tab.call("documents.watch", fileId=nodes.file("Talk for the shops"))
+        spent, by_user = parts[one.name].spending()
+        assert spent == sum(by_user.values()) > 0
+        assert list(by_user) == [tab.connection.user_id]
+        assert parts[one.name].today()[1] == spent
+        assert parts[one.name].demand() > 0
+        assert (parts[two.name].spending(), parts[two.name].demand()) == ((0, {}), 0.0)
+        nodes.advance(130)
+        # Each has stored its own, and knows the other's.
+        budgets = [node.assembly.economy.budget for node in nodes.running]
+        assert budgets[0].spent_today > 0
+        assert abs(budgets[1].spent_by_all - budgets[0].spent_today) < 200

@@ -104,6 +104,9 @@ def test_cut_off_it_goes_on_more_slowly_and_all_is_right_again(nodes: Nodes) -> 
     assert (one.assembly.economy.demand.stretch, two.assembly.economy.demand.stretch) == (1, 4)
     create(nodes, "Amid it")
     nodes.advance(66)
+    # Told as what it is, though a stretch by itself would be told as Google's limit.
+    assert set(two.assembly.economy.troubles.of(None)) == {"store_unavailable"}
+    assert one.assembly.economy.troubles.of(None) == {}
     assert "Amid it" in names(first)[-1]
     nodes.advance(4 * 66)
     assert "Amid it" in names(second)[-1]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from docsession.journal import digest
+from docsession.model import JournalKey
 from tests.nodes import NodeOfMany, Nodes
 from tests.support import Tab
 
@@ -139,9 +142,16 @@ def test_what_runs_is_in_the_journal_again(nodes: Nodes) -> None:
     nodes.faults(SLOW)
     send(tab)
     nodes.set_back()
+    params = json.dumps(WRITE).encode()
+    key = JournalKey(
+        tab.identity.session_id, tab.connection.name, '"w-1"', digest("drive.files.create", params)
+    )
+    entry = nodes.await_(nodes.store.journal_find(key))
+    assert (entry.node, entry.outcome) == (one.name, None)
     again = two.tab(tab.identity, name=tab.connection.name)
     assert (again.connection.resumed, again.connection.name != tab.connection.name) == (False, True)
     nodes.advance(6)
+    assert nodes.await_(nodes.store.journal_find(key)).outcome is not None
     third = nodes.running[2].tab(tab.identity, name=again.connection.name)
     assert (third.connection.resumed, third.connection.name) == (True, again.connection.name)
     assert made(nodes) == 1

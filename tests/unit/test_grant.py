@@ -67,6 +67,11 @@ class GrantTests(SynchronousTestCase):
         self.store = FakeStore(grant)
         self.died: list[float] = []
 
+        self.board = Switchboard(self.clock)
+        self.leases = self.board.node("one")[1]
+        self.said = 0
+        self.rights: list[tuple[str, ...]] = []
+
         async def on_dead() -> None:
             self.died.append(self.clock.seconds())
 
@@ -75,10 +80,15 @@ class GrantTests(SynchronousTestCase):
             grant,
             oauth=self.oauth,  # type: ignore[arg-type]
             store=self.store,  # type: ignore[arg-type]
-            leases=Switchboard(self.clock).node("one")[1],
+            leases=self.leases,
             clock=self.clock,
+            on_stored=self.stored,
+            on_rights=lambda grant: self.rights.append(grant.scopes),
             on_dead=on_dead,
         )
+
+    def stored(self) -> None:
+        self.said += 1
 
     def ask(self, rejected: str | None = None) -> Deferred[str]:
         return Deferred.fromCoroutine(self.live.token(rejected=rejected))
@@ -187,6 +197,46 @@ class GrantTests(SynchronousTestCase):
         self.oauth.flying[0].callback(granted("ours"))
         self.assertEqual(self.successResultOf(asked), "theirs")
         self.assertEqual(self.store.grant, theirs)
+
+    def test_another_node_refreshes(self) -> None:
+        """It is waited for, and what it stores is used; when it gives up, this one does it."""
+        self.clock.advance(HOUR)
+        other = self.board.node("two")[1]
+        self.successResultOf(Deferred.fromCoroutine(other.take("refresh:ann", 30)))
+        asked = self.ask()
+        self.assertEqual(self.oauth.asked, [])
+        self.store.grant = Grant(2, ("drive",), "a2", self.clock.seconds() + HOUR, "r1")
+        self.live.stored_elsewhere()
+        self.assertEqual(self.successResultOf(asked), "a2")
+        asked = self.ask("a2")
+        self.successResultOf(Deferred.fromCoroutine(other.free("refresh:ann")))
+        self.oauth.answer = granted("a3")
+        self.clock.advance(0.25)
+        self.assertEqual(self.successResultOf(asked), "a3")
+        self.assertEqual((self.oauth.asked, self.said), (["r1"], 1))
+        self.assertEqual(self.board.taken, {})
+
+    def test_nobody_can_say_whose_refresh_it_is(self) -> None:
+        """Then it is this node's."""
+
+        async def away(name: str, seconds: float = 0.0) -> bool:
+            raise Unavailable
+
+        self.leases.take = self.leases.free = away  # type: ignore[method-assign, assignment]
+        self.oauth.answer = granted("a2")
+        self.assertEqual(self.token("a1"), "a2")
+
+    def test_what_another_node_stored_is_read_when_it_says_so(self) -> None:
+        self.store.grant = Grant(2, ("other",), "a2", self.clock.seconds() + HOUR, "r1")
+        self.live.stored_elsewhere()
+        self.assertEqual((self.token(), self.rights), ("a2", [("other",)]))
+        self.store.grant = Grant(3, ("other",), "a3", self.clock.seconds() + HOUR, "r1")
+        self.live.stored_elsewhere()
+        self.assertEqual((self.token(), self.rights, self.died), ("a3", [("other",)], []))
+        self.store.grant = Grant(4, ("other",), "", 0.0, "r1", dead=True)
+        self.live.stored_elsewhere()
+        self.failureResultOf(self.ask(), NotSignedIn)
+        self.assertEqual((len(self.died), self.oauth.asked), (1, []))
 
     def test_a_sign_in_during_a_refresh_wins(self) -> None:
         for answer in (granted("old"), OAuthRefused("invalid_grant")):

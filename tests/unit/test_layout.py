@@ -28,7 +28,7 @@ ROWS = (
         "google google.budget google.cache google.channel google.channel_calls google.channel_pace"
         " google.channel_person google.channels google.drive google.drive_check google.drive_path"
         " google.drive_request google.feed google.fields google.gate google.grant google.http"
-        " google.line google.look google.notifications google.oauth google.pauses google.refusals"
+        " google.line google.look google.notifications google.oauth google.pauses google.push google.refusals"
         " google.slowing google.table google.channel_steps",
     ),
     (

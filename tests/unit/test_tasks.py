@@ -22,6 +22,7 @@ from docsession.tasks import (
     PerKey,
     Rate,
     Seldom,
+    Whistle,
     delays,
     sleep,
     spawn,
@@ -413,3 +414,43 @@ class PerKeyTests(SynchronousTestCase):
         first.callback(None)
         self.successResultOf(holder)
         self.assertEqual(self.places.in_use, {})
+
+
+class Whistles(SynchronousTestCase):
+    """What is waited for by name."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.whistle: Whistle[str] = Whistle(self.clock)
+
+    def wait(self, name: str = "a", seconds: float = 5) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.whistle.wait(name, seconds))
+
+    def test_wakes_all_who_wait_for_it(self) -> None:
+        first, second, other = self.wait(), self.wait(), self.wait("b")
+        self.assertTrue(self.whistle.blow("a"))
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assertNoResult(other)
+        self.assertFalse(self.whistle.blow("a"))
+        self.clock.advance(5)
+        self.successResultOf(other)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_gives_up_is_forgotten(self) -> None:
+        first, second = self.wait(), self.wait()
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.assertTrue(self.whistle.blow("a"))
+        self.successResultOf(second)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_waiting_again_at_once_is_waiting(self) -> None:
+        again: list[Deferred[None]] = []
+        for _ in range(2):
+            self.wait().addCallback(lambda _: again.append(self.wait()))
+        self.whistle.blow("a")
+        self.assertEqual(len(again), 2)
+        self.assertTrue(self.whistle.blow("a"))
+        for waiting in again:
+            self.successResultOf(waiting)
