@@ -64,7 +64,7 @@ async def fill(store: Store, *, people: int = 3, at: float = AT) -> None:
             doubted=at - 1000.0 if number % 2 else 0.0,
         )
         assert await store.save_document(document, replaces=None) is None
-        comments = {f"c{each}": {"id": f"c{each}", "content": "grün"} for each in range(number)}
+        comments = {f"c{each}": {"id": f"c{each}", "content": "grün"} for each in range(number % 11)}
         await store.save_comments(document.file_id, CommentsRecord(comments, "2027-01-01T00:00:00Z", at - 5))
         channel = ChannelRecord(
             f"channel-{number}", user_id, 1, "live", at - 60, at + 5000.5, f"r{number}", True
