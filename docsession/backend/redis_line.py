@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -70,7 +70,7 @@ class Line:
             await wire.close()
 
     async def _keep(self) -> None:
-        while True:
+        while self.wire is not None:  # stopped, that is, by one of those who heard of it
             await self.wire.when_lost()
             wire, self.wire = self.wire, None
             self._down(wire.ended)
@@ -81,7 +81,12 @@ class Line:
             await sleep(self._clock, delay)
             try:
                 wire = await self._connect()
+            except CancelledError:
+                raise
             except TROUBLES:
+                continue
+            except Exception:  # or it would never be tried again
+                self._log.failure("a connection to Redis failed on a bug of ours")
                 continue
             self._take(wire)
             return

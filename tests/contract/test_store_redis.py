@@ -173,7 +173,8 @@ async def test_nothing_stays_for_ever_but_users(world: RedisWorld) -> None:
     await store.save_grant(ANN, GRANT, replaces=None)
     await store.journal_begin(ENTRY)
     await store.save_document(replace(DOCUMENT, doubted=1.0), replaces=None)
-    await store.save_comments(DOCUMENT.file_id, CommentsRecord({"c1": {}}, "", 1000.0))
+    for file_id in (DOCUMENT.file_id, "unknown"):
+        await store.save_comments(file_id, CommentsRecord({"c1": {}}, "", 1000.0))
     await store.add_channel(CHANNEL, replaces=None)
     await store.save_spent("2026-11-25", 7)
     await store.ping()
@@ -193,15 +194,14 @@ async def test_a_user_who_keeps_coming_leaves_no_trail(world: RedisWorld) -> Non
         now = world.clock.seconds()
         record = replace(SESSION, id=f"{number}" * 32, issued=now, last_seen=now, user_id=ANN)
         await store.save_session(record)
-        channel = replace(CHANNEL, id=f"c{number}", generation=number, expires=now + 10)
-        await store.add_channel(channel, replaces=None)
+        channel = replace(CHANNEL, id=f"c{number}", generation=number, expires=now + 5000)
+        replaces = f"c{number - 1}" if number else None
+        assert await store.add_channel(channel, replaces=replaces)
         document = replace(DOCUMENT, file_id=f"file-{number}", as_of=now, proofs={ANN: (now, 0.0)})
         await store.save_document(document, replaces=None)
-        await world.later(5001)
-    await store.save_session(replace(record, id="x" * 32, issued=now + 5001, last_seen=now + 5001))
-    await store.save_document(replace(document, as_of=now + 5001), replaces=document.mark)
-    for index in ("sessions-of", "proofs-of"):
-        assert world.server.cli("zcard", f"docsession:{index}:{ANN}") == "1"
+        await world.later(3000)
+    for index in ("sessions-of", "proofs-of", "channels-of"):
+        assert world.server.cli("zcard", f"docsession:{index}:{ANN}") == "2", index
 
 
 @pytest_twisted.ensureDeferred
