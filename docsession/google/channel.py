@@ -99,7 +99,7 @@ class Channel:
             ours,
             state=further.state,
             expires=min(ours.expires, other.expires),
-            resource_id=ours.resource_id or other.resource_id,
+            resource_id=other.resource_id or ours.resource_id,  # of two names one stays on all nodes
             heard=ours.heard or other.heard,
         )
         self.saved = self.record == other
