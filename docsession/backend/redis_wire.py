@@ -111,8 +111,6 @@ class Wire(txredisapi.HiredisProtocol):  # type: ignore[misc]
         self.ended = lost
         self._quiet()
         self._lost.callback(None)
-        while self.replyQueue.waiting:
-            super().replyReceived(lost)
 
     def _quiet(self) -> None:
         if self._alarm is not None and self._alarm.active():

@@ -516,6 +516,17 @@ async def users_without_a_browser_are_known_by_since_when(world: StoreWorld) -> 
 
 
 @promise
+async def since_when_somebody_is_without_a_browser_is_not_found_anew(world: StoreWorld) -> None:
+    store = await world.open()
+    await store.save_user(USER)
+    await store.save_session(replace(SESSION, user_id=ANN))
+    await store.retire_sessions([SESSION.id], until=NOW + 9000)
+    await store.mark_orphaned(ANN, NOW - 10)
+    await world.later(60)
+    assert await store.orphaned_users(NOW) == [ANN]
+
+
+@promise
 async def a_session_of_a_user_ends_being_orphaned(world: StoreWorld) -> None:
     store = await world.open()
     await store.mark_orphaned(ANN, 100.0)
@@ -728,7 +739,7 @@ async def proofs_are_added(world: StoreWorld) -> None:
     merged = {ANN: (999.0, 0.0), BOB: (998.0, 998.0), "carl": (1700000000.123456, 7.0)}
     assert await store.save_document(newer, replaces=DOCUMENT.mark) is None
     assert await store.load_document("file-1") == replace(newer, proofs=merged)
-    late = replace(DOCUMENT, version="9", proofs={ANN: (1000.0, 1001.0)})
+    late = replace(DOCUMENT, version="9", proofs={ANN: (1000.0, 1001.0), BOB: (998.0, 2.0)})
     merged[ANN] = (1000.0, 1001.0)
     store = await world.open()
     assert await store.save_document(late, replaces=DOCUMENT.mark) == replace(newer, proofs=merged)

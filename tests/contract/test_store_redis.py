@@ -173,9 +173,10 @@ async def test_nothing_stays_for_ever_but_users(world: RedisWorld) -> None:
     await store.save_grant(ANN, GRANT, replaces=None)
     await store.journal_begin(ENTRY)
     await store.save_document(replace(DOCUMENT, doubted=1.0), replaces=None)
-    await store.save_comments(DOCUMENT.file_id, CommentsRecord({"c1": {}}, "", 1000.0))
+    for file_id in (DOCUMENT.file_id, "unknown"):
+        await store.save_comments(file_id, CommentsRecord({"c1": {}}, "", 1000.0))
     await store.add_channel(CHANNEL, replaces=None)
-    await store.save_spent("2026-11-25", 7)
+    await store.save_spent("2026-11-25", "one", 7)
     await store.ping()
     await world.later(9001 + 2 * 86400)
     left = world.server.cli("--raw", "keys", "*").splitlines()
@@ -193,15 +194,14 @@ async def test_a_user_who_keeps_coming_leaves_no_trail(world: RedisWorld) -> Non
         now = world.clock.seconds()
         record = replace(SESSION, id=f"{number}" * 32, issued=now, last_seen=now, user_id=ANN)
         await store.save_session(record)
-        channel = replace(CHANNEL, id=f"c{number}", generation=number, expires=now + 10)
-        await store.add_channel(channel, replaces=None)
+        channel = replace(CHANNEL, id=f"c{number}", generation=number, expires=now + 5000)
+        replaces = f"c{number - 1}" if number else None
+        assert await store.add_channel(channel, replaces=replaces)
         document = replace(DOCUMENT, file_id=f"file-{number}", as_of=now, proofs={ANN: (now, 0.0)})
         await store.save_document(document, replaces=None)
-        await world.later(5001)
-    await store.save_session(replace(record, id="x" * 32, issued=now + 5001, last_seen=now + 5001))
-    await store.save_document(replace(document, as_of=now + 5001), replaces=document.mark)
-    for index in ("sessions-of", "proofs-of"):
-        assert world.server.cli("zcard", f"docsession:{index}:{ANN}") == "1"
+        await world.later(3000)
+    for index in ("sessions-of", "proofs-of", "channels-of"):
+        assert world.server.cli("zcard", f"docsession:{index}:{ANN}") == "2", index
 
 
 @pytest_twisted.ensureDeferred
@@ -261,7 +261,11 @@ async def test_while_it_is_away(world: RedisWorld, tmp_path: Path) -> None:
                 store.save_channel(CHANNEL),
                 store.load_channel("x"),
             ),
-            *(store.delete_channel("x"), store.load_spent("2026-11-25"), store.save_spent("2026-11-25", 1)),
+            *(
+                store.delete_channel("x"),
+                store.load_spent("2026-11-25"),
+                store.save_spent("2026-11-25", "one", 1),
+            ),
             prune(store, NOW),
         ):
             with pytest.raises(Unavailable):
@@ -296,6 +300,25 @@ async def test_set_back(world: RedisWorld) -> None:
     await (await world.beside()).ping()
     with pytest.raises(ConfigError, match="belongs to"):
         await world.open(stamp={**STAMP, "client_id": "two"})
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_write_is_begun_in_a_journal_that_may_have_lost_it(world: RedisWorld) -> None:
+    """Not until this node knows that the store has another life, and does what follows from that."""
+    store, other = await world.open(), await world.beside()
+    await store.journal_begin(ENTRY)
+    world.server.cli("flushall")
+    for one in (store, other):
+        with pytest.raises(Unavailable):
+            await one.journal_find(KEY)
+        with pytest.raises(Unavailable):
+            await one.journal_begin(ENTRY)
+    await store.renew_meta()
+    assert await store.journal_find(KEY) is None
+    with pytest.raises(Unavailable):
+        await other.journal_begin(ENTRY)
+    await other.renew_meta()
+    assert await other.journal_begin(ENTRY)
 
 
 @pytest_twisted.ensureDeferred
