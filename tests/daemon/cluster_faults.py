@@ -105,11 +105,16 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
+def _in_touch(crowd: Crowd, node: Node) -> bool:
+    """Ready, and on Redis with both connections: the one for commands, and the one that hears."""
+    return node.ready() and (crowd.cluster.redis is None or node.metric("docsession_redis_connections") >= 2)
+
+
 async def heal(crowd: Crowd) -> float:
     """Until every node says that it is ready and every tab is back; returns how long that took."""
     since = time.monotonic()
     for node in crowd.cluster.nodes:
-        while not await asyncio.to_thread(node.ready):
+        while not await asyncio.to_thread(_in_touch, crowd, node):
             assert time.monotonic() - since < HEALED_WITHIN, (
                 f"{node.name} is not ready\n{node.child.log()[-2000:]}"
             )

@@ -29,7 +29,11 @@ class Browser:
 
     def __init__(self, url: str, connector: aiohttp.BaseConnector | None = None) -> None:
         self.url = url
-        self.http = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), connector=connector)
+        self.http = aiohttp.ClientSession(
+            cookie_jar=aiohttp.CookieJar(unsafe=True),
+            # By itself it would have no more than a hundred sockets.
+            connector=connector or aiohttp.TCPConnector(limit=0),
+        )
 
     async def __aenter__(self) -> Browser:
         return self
