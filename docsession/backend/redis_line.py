@@ -21,7 +21,8 @@ TROUBLES = (NotReady, Refused, Lost, ConnectError, OSError)
 """Why there may be no connection; anything else is a bug of ours."""
 
 FIRST_TRY = 0.2
-LAST_TRY = 5.0
+# Less than any lease: a node that is back late would do what another does for longer than that.
+LAST_TRY = 2.5
 
 
 class Connection(Protocol):
