@@ -330,10 +330,10 @@ class CommentsOfAll(SeveralHubs):
         self.world.advance(10)
         self.lost = 1.0
         self.world.comments["c1"] = comment("c1")
-        self.world.version += 1
-        self.world.advance(6)
-        seen = next(node for node in NODES if tabs[node].events("document.comment"))
-        behind = next(node for node in NODES if not tabs[node].events("document.comment"))
+        seen = self.world.board.holders[f"comments:{FILE}"]
+        self.hubs[seen].written.comments_touched(FILE)
+        self.world.advance(2)
+        behind = next(node for node in NODES if node != seen)
         self.world.store.comments.clear()  # nor does the store know it
         (event,) = tabs[seen].events("document.comment")
         back = self.watch(behind, comments=True, mark=event["commentsMark"])
