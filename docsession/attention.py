@@ -15,8 +15,9 @@ from docsession.neighbours import COMMENTS, FILE
 
 __all__ = ["Intervals"]
 
-# Where it is another node's turn, it is left so much longer time than this one would take.
-PATIENCE = 1.5
+# Where it is another node's turn, it is left so much longer time than this one would take, and so many
+# seconds more, in which a look that was due is made and told of.
+PATIENCE, PATIENCE_MORE = 1.5, 2.0
 # Quiet for so long, a document begins to be looked at less often; at most by this factor.
 QUIET = 600.0
 QUIET_MOST = 4.0
@@ -58,7 +59,7 @@ class Intervals:
             self._demand.plan(document.id, self._cost(COSTS["read"]), interval)
             return self._spread(interval)
         self._demand.drop(document.id)
-        return self._spread(interval) * PATIENCE
+        return self._spread(interval) * PATIENCE + PATIENCE_MORE
 
     def of_comments(self, document: Document) -> float:
         """From one look at its comments to the next, where nothing else calls for one."""
@@ -67,7 +68,7 @@ class Intervals:
             self._demand.plan((document.id, COMMENTS), self._cost(COSTS["list"]), interval)
             return self._spread(interval)
         self._demand.drop((document.id, COMMENTS))
-        return self._spread(interval) * PATIENCE
+        return self._spread(interval) * PATIENCE + PATIENCE_MORE
 
     def drop(self, document: Document) -> None:
         """Nobody watches it any more."""

@@ -94,7 +94,8 @@ class Unobserved:
 class Store(Protocol):
     """What must survive. Every method may raise :class:`docsession.errors.Unavailable`.
 
-    Once a method's awaitable has fired, what it wrote is on disk.
+    Once a method's awaitable has fired, what it wrote is on disk, or with a Redis: as safe as that
+    is configured to keep it.
     """
 
     async def open(self, stamp: Mapping[str, str]) -> None:

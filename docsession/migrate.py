@@ -37,7 +37,10 @@ PLACES = ("sqlite", "redis")
 class Options(usage.Options):
     """The command line. Where the two stores are, and how long things live, says the configuration."""
 
-    synopsis = "Usage: docsession-migrate --config FILE (--from sqlite --to redis | --from redis --to sqlite | --adopt-keys)"
+    synopsis = (
+        "Usage: docsession-migrate --config FILE"
+        " (--from sqlite --to redis | --from redis --to sqlite | --adopt-keys)"
+    )
     longdesc = (
         "Moves all that is stored, while no daemon runs. The source stays as it is; the target must be empty."
         " When it was stopped, the same command goes on. See docs/operations.rst, 'Several nodes'."

@@ -99,9 +99,8 @@ class RedisLeases:
         self._spread = Spread(redis, rng, node=bus.node, lasts=lasts, others=others)
         self._work = Background(self._log)
         self._wishes: dict[str, _Wish] = {}
-        # What is still to be asked; what is being asked just now.
+        # What is still to be asked.
         self._todo: dict[str, str] = {}
-        self._asked: dict[str, str] = {}
         self._busy = self._whole = self._uneven = self._stopped = False
         # Whether the last call was answered; if not, from when on this node is alone.
         self._in_touch = True
@@ -131,10 +130,9 @@ class RedisLeases:
         wish = self._wishes.pop(name, None)
         if wish is None:
             return
-        if name in self._asked or self._clock.seconds() < wish.until:
-            self._ask(name, _FREE)
-        else:
-            self._todo.pop(name, None)
+        self._todo.pop(name, None)
+        if self._clock.seconds() < wish.until:
+            self._ask(name, _FREE)  # else, if it is being asked for just now, with the answer
 
     def holds(self, name: str) -> bool:
         wish = self._wishes.get(name)
@@ -225,15 +223,12 @@ class RedisLeases:
 
     async def _ask_until_done(self) -> None:
         while self._todo:
-            asked = self._asked = dict(islice(self._todo.items(), AT_ONCE))
+            asked = dict(islice(self._todo.items(), AT_ONCE))
             for name in asked:
                 del self._todo[name]
             now = self._clock.seconds()
             args = [self._bus.node, round(self._lasts * 1000), *asked.values()]
-            try:
-                answers = await self._redis.run(_ASK, [self._key(name) for name in asked], args)
-            finally:
-                self._asked = {}
+            answers = await self._redis.run(_ASK, [self._key(name) for name in asked], args)
             self._answered(asked, answers, now + self._lasts * (1 - _MARGIN))
             if not self._in_touch and not self._whole:
                 self._ask_all()

@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -21,7 +21,8 @@ TROUBLES = (NotReady, Refused, Lost, ConnectError, OSError)
 """Why there may be no connection; anything else is a bug of ours."""
 
 FIRST_TRY = 0.2
-LAST_TRY = 5.0
+# Less than any lease: a node that is back late would do what another does for longer than that.
+LAST_TRY = 2.5
 
 
 class Connection(Protocol):
@@ -70,7 +71,7 @@ class Line:
             await wire.close()
 
     async def _keep(self) -> None:
-        while True:
+        while self.wire is not None:  # stopped, that is, by one of those who heard of it
             await self.wire.when_lost()
             wire, self.wire = self.wire, None
             self._down(wire.ended)
@@ -81,7 +82,12 @@ class Line:
             await sleep(self._clock, delay)
             try:
                 wire = await self._connect()
+            except CancelledError:
+                raise
             except TROUBLES:
+                continue
+            except Exception:  # or it would never be tried again
+                self._log.failure("a connection to Redis failed on a bug of ours")
                 continue
             self._take(wire)
             return

@@ -155,7 +155,7 @@ class Presence:
         tick, epoch = (int(meta[0]), str(meta[1], "utf-8")) if meta else (0, self._life.epoch)
         if epoch != self._life.epoch:
             self._lost(tick, epoch)  # and another node has seen it before
-        elif tick <= self._tick or not meta:
+        elif tick <= self._tick:
             await self._life.renew_meta()
             self._lost(0, None)
         else:

@@ -15,8 +15,9 @@ A limit that is lowered never falls below what its node spent in the last minute
 that is heard of no more counts for another minute. Where a node comes back after longer than that, or
 Redis has lost what it had, nobody's limit grows for a minute, in which every node says what its own is.
 
-One hole is left, for want of a way to tell it from a death: a node that is cut off from Redis for more
-than a minute while the others are not. It keeps its limit, and so do they, and more.
+Two holes are left. One for want of a way to tell it from a death: a node that is cut off from Redis for
+more than a minute while the others are not keeps its limit, and so do they, and more. And a node that
+begins just when Redis comes back empty may be given a limit before the others have said theirs.
 """
 
 from __future__ import annotations

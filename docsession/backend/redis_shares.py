@@ -152,8 +152,9 @@ class RedisShares:
     async def _round(self) -> None:
         self._again = False
         try:
-            # Without Redis nothing is asked: what one has, one has.
-            if not self._redis.away:
+            if self._redis.away:  # nothing is asked: what one has, one has
+                self._asked_at = self._clock.seconds()
+            else:
                 await self._agree()
                 await self._tell_day()
         except Unavailable:
@@ -161,9 +162,11 @@ class RedisShares:
         finally:
             self._busy = False
             if not self._stopped:
-                self._alarm.by(self._asked_at + EVERY)
-                if self._again or self._project.spare > self._ceiling * _WORTH_GIVING:
-                    self._soon(self._clock.seconds())
+                now = self._clock.seconds()
+                self._alarm.by(max(now + _LEAST_APART, self._asked_at + EVERY))
+                eager = self._again or self._project.spare > self._ceiling * _WORTH_GIVING
+                if eager and not self._redis.away:
+                    self._soon(now)
 
     async def _agree(self, *, leaving: bool = False) -> None:
         now = self._asked_at = self._clock.seconds()

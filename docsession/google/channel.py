@@ -99,7 +99,8 @@ class Channel:
             ours,
             state=further.state,
             expires=min(ours.expires, other.expires),
-            resource_id=ours.resource_id or other.resource_id,
+            # Of two names one stays, on all nodes.
+            resource_id=other.resource_id or ours.resource_id,
             heard=ours.heard or other.heard,
         )
         self.saved = self.record == other

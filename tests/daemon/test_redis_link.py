@@ -156,9 +156,9 @@ async def test_killed_and_started_again(link: Link, server: RedisServer) -> None
     redis, other = await link(), await link()
     redis.subscribe("docsession:c")
     await redis.do("SET", "a", 1)
-    away = said(redis.on_away)
+    away, others = said(redis.on_away), said(other.on_away)
     server.kill()
-    assert await away == (True,)
+    assert (await away, await others) == ((True,), (True,))
     assert redis.away
     with pytest.raises(Unavailable):
         await redis.do("GET", "a")
@@ -174,6 +174,21 @@ async def test_killed_and_started_again(link: Link, server: RedisServer) -> None
     assert await other.do("PUBLISH", "docsession:c", "lost") == 0
     assert await other.do("PUBLISH", "docsession:d", b"\xff") == 1
     assert await heard == ("docsession:d", b"\xff")
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopped_by_who_hears_that_it_is_back(link: Link, server: RedisServer) -> None:
+    redis = await link()
+    away = said(redis.on_away)
+    server.kill()
+    await away
+    stopped: Deferred[None] = Deferred()
+    redis.on_away(lambda away: Deferred.fromCoroutine(redis.stop()).chainDeferred(stopped))
+    server.start()
+    await stopped
+    assert redis.away
+    with pytest.raises(Unavailable):
+        await redis.do("PING")
 
 
 @pytest_twisted.ensureDeferred

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from docsession.backend.redis_presence import Load
+from docsession.backend.redis_spread import Spread
 from docsession.errors import Unavailable
 from docsession.telemetry import Metrics
 from tests.contract import bus, leases
@@ -111,7 +114,15 @@ async def test_people_are_sealed(world: RedisNodes) -> None:
     assert b'"version":"7"' in plain
     forged = {
         "docsession:user:bob": [payload, plain, b"", b"\xff"],
-        "docsession:document:f": [payload, b"", b"\xff", b"[]", b'{"node":7}', b'{"x":"y"}', b"[" * 60_000],
+        "docsession:document:f": [
+            payload,
+            b"",
+            b"\xff",
+            b"[]",
+            b'{"node":7}',
+            b'{"x":"y"}',
+            b'{"x":' * 60_000,
+        ],
     }
     for name, payloads in forged.items():
         for each in payloads:
@@ -119,7 +130,8 @@ async def test_people_are_sealed(world: RedisNodes) -> None:
     one.bus.publish("user:bob", {"last": True})
     one.bus.publish("document:f", {"last": True})
     await world.until(lambda: bob.messages and len(doc.messages) == 2)
-    assert len(bob.messages) == len(ann.messages) == 1
+    assert bob.messages == [{"last": True, "node": one.bus.node}]
+    assert len(ann.messages) == 1
     assert two.bus.counts["unreadable"] == 11
 
 
@@ -131,9 +143,9 @@ async def test_too_many_at_once(world: RedisNodes) -> None:
     gaps: list[str] = []
     one.bus.on_gap(lambda: gaps.append("one"))
     two.bus.on_gap(lambda: gaps.append("two"))
+    one.bus.publish("document:f", {"text": "x" * 70_000})
     for number in range(1500):
         one.bus.publish("document:f", {"number": number})
-    one.bus.publish("document:f", {"text": "x" * 70_000})
     await world.until(lambda: "one" in gaps and "two" in gaps)
     assert one.bus.counts["dropped"] == 501
     assert [each["number"] for each in heard.messages] == list(range(1000))
@@ -193,6 +205,17 @@ async def test_a_gap_after_a_restart(world: RedisNodes, server: RedisServer) -> 
     await world.until(lambda: heard.messages)
     assert [message.get("number") for message in heard.messages] == [2]
     assert one.bus.counts["dropped"] == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_gap_without_a_word_lost(world: RedisNodes, server: RedisServer) -> None:
+    """Who was cut off cannot know what others said."""
+    (one,) = [await world.join()]
+    gaps: list[bool] = []
+    one.bus.on_gap(lambda: gaps.append(one.redis.connections > 0))
+    server.cli("client", "kill", "type", "pubsub")
+    await world.until(lambda: gaps)
+    assert one.bus.counts["dropped"] == 0
 
 
 # -- leases without Redis
@@ -279,6 +302,19 @@ async def test_cut_off_alone(world: RedisNodes, server: RedisServer) -> None:
     await world.die(lost)
     await world.until(lambda: other.leases.holds("look"))
     assert not other.leases.alone
+    # Of one that is gone nothing is kept.
+    await world.until(lambda: lost.bus.node not in server.cli("hkeys", "docsession:nodes"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_its_own_is_freed(world: RedisNodes, server: RedisServer) -> None:
+    (one,) = [await world.join()]
+    one.leases.want("look")
+    await world.until(lambda: one.leases.holds("look"))
+    server.cli("set", "docsession:lease:look", "stranger")
+    one.leases.drop("look")
+    await one.whole.stop()
+    assert server.cli("get", "docsession:lease:look") == "stranger"
 
 
 # -- who holds how many
@@ -327,6 +363,23 @@ async def test_only_what_another_wants_is_given(world: RedisNodes) -> None:
     assert one.leases.load.held == 40
 
 
+@pytest_twisted.ensureDeferred
+async def test_only_its_own_is_given_and_is_counted_at_once(world: RedisNodes, server: RedisServer) -> None:
+    (one,) = [await world.join(lease=LONG)]
+    spread = Spread(
+        one.redis, random.Random(1), node="one", lasts=LONG, others=lambda: {"two": Load(held=0, wanted=9)}
+    )
+    for name in ("a", "b", "c"):
+        server.cli("set", f"docsession:lease:{name}", "three" if name == "b" else "one")
+        server.cli("set", f"docsession:lease::{name}", "two")
+    given: list[tuple[str, list[str]]] = []
+    await spread.even_out([*"bac", *"defghijk"], [], lambda node, names: given.append((node, sorted(names))))
+    assert given == [("two", ["a", "c"])]
+    assert [server.cli("get", f"docsession:lease:{name}") for name in "abc"] == ["two", "three", "two"]
+    assert server.cli("hmget", "docsession:nodes", "held:one", "held:two").split() == ["-2", "2"]
+    assert server.cli("exists", "docsession:lease::a") == "0"
+
+
 # -- what a node says of itself, and of the store
 
 
@@ -358,6 +411,27 @@ async def test_an_older_snapshot(world: RedisNodes, server: RedisServer) -> None
     # A restart that has lost nothing is none of that.
     await beats(world, nodes, 5)
     assert [node.set_back for node in nodes] == [1, 1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_node_saw_it_first(world: RedisNodes, server: RedisServer) -> None:
+    """The count is further than ever, but of another life."""
+    (one,) = [await world.join()]
+    server.cli("hset", "docsession:meta", "tick", "1000", "epoch", "other")
+    await world.until(lambda: one.set_back)
+    assert one.store.epoch == "other"
+    await beats(world, [one], 3)
+    assert one.set_back == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_loss_is_seen_as_soon_as_redis_is_back(slow: SlowNodes, server: RedisServer) -> None:
+    (one,) = [await slow.join()]
+    server.kill()
+    await slow.until(lambda: one.redis.away)
+    server.start()
+    await slow.until(lambda: one.set_back)
+    assert server.cli("hget", "docsession:meta", "epoch") == one.store.epoch
 
 
 @pytest_twisted.ensureDeferred

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -207,17 +208,13 @@ class Well(Runs):
 
     def test_kept_in_files(self) -> None:
         self.facts.settled = [(NOW, NOW + 1)]
-        directory = Path(tempfile.mkdtemp(dir=self.mktemp_directory()))
+        directory = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, directory)
         write(self.run_of(), directory)
         kept = read(directory)
         self.assertEqual([h.entries for h in kept.histories], [h.entries for h in self.run_of().histories])
         self.assertEqual(kept.facts.access, self.facts.access)
         self.assertEqual(complaints(kept), [])
-
-    def mktemp_directory(self) -> str:
-        directory = Path(self.mktemp())
-        directory.mkdir(parents=True)
-        return str(directory)
 
 
 class Wrong(Runs):

@@ -269,6 +269,13 @@ class Storing(NodesCase):
         self.assertFalse(stale.join(stale.record))
         self.assertTrue(stale.saved)
 
+    def test_of_two_names_the_stored_one_stays(self) -> None:
+        """Or two nodes would store theirs over each other's for ever."""
+        now = self.clock.seconds()
+        ours = Channel(ChannelRecord("a1", "ann", 1, "live", now, now + LIFE, "ours"))
+        ours.join(ChannelRecord("a1", "ann", 1, "live", now, now + LIFE, "theirs"))
+        self.assertEqual((ours.record.resource_id, ours.saved), ("theirs", True))
+
     def test_given_up_and_open_after_all(self) -> None:
         now = self.clock.seconds()
         record = ChannelRecord("a1", "ann", 1, "opening", now, now + LIFE)

@@ -229,6 +229,9 @@ class AwayTests(LeasesTest):
         self.assertFalse(self.leases.holds("d"))
         self.assertEqual(self.told["c"], [])
         self.assertTrue(self.now(self.leases.take("once", 5)))
+        self.link.go(False)
+        self.assertEqual((self.told["b"], self.told["c"]), ([True, False], []))
+        self.assertTrue(self.leases.holds("c"))
 
     def test_alone_with_nothing_held(self) -> None:
         """A lease after Redis went away: until then another may hold what is wanted."""
@@ -295,6 +298,43 @@ class AwayTests(LeasesTest):
         self.renew()
         self.assertFalse(self.leases.alone)
         self.assertEqual(self.told["a"], [True])
+
+    def test_refused_and_nothing_asked(self) -> None:
+        """Only an answer ends it: not that there was nothing to be asked just then."""
+        self.want("a")
+        self.link.refuses = True
+        for _ in range(4):
+            self.clock.advance(3)
+            self.renew()
+        self.leases.want("b")
+        self.renew()
+        self.clock.advance(0)
+        self.assertTrue(self.leases.alone)
+        self.link.refuses = False
+        self.renew()
+        self.assertFalse(self.leases.alone)
+
+    def test_refused_in_the_middle(self) -> None:
+        """What is wanted next is asked at once, as ever."""
+        self.want(*(f"{number}" for number in range(600)))
+        self.link.refuses = True
+        self.renew()
+        self.link.refuses = False
+        self.want("a")
+        self.assertTrue(self.leases.holds("a"))
+
+    def test_seized_when_it_can_be(self) -> None:
+        self.other_has("a")
+        self.want("a")
+        self.link.refuses = True
+        self.leases.seize("a")
+        self.clock.advance(0)
+        self.link.refuses = False
+        self.renew()
+        self.assertEqual(self.told["a"], [True])
+        self.other_has("a")  # who seizes it later keeps it
+        self.renew()
+        self.assertEqual(self.told["a"], [True, False])
 
     def test_nothing_is_queued(self) -> None:
         """What is dropped meanwhile ends by itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -11,12 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from docsession.backend.sealing import encoded
 from docsession.backend.sqlite import InlineRunner, SqliteStore
 from docsession.backend.sqlite_runner import connect
 from docsession.backend.sqlite_schema import SCRIPTS, prepare
@@ -25,6 +27,7 @@ from docsession.keys import Keys, Sealer
 from tests.contract.store import (
     ANN,
     CHANNEL,
+    COMMENTS,
     DOCUMENT,
     ENTRY,
     GRANT,
@@ -307,6 +310,19 @@ class UpgradeTests(FileTest):
         self.assertEqual(self.now(store.load_channels(ANN)), [CHANNEL])
         self.assertEqual(self.sql("SELECT version FROM version", "SELECT hash FROM retired")[1], [(b"\0",)])
         self.assertTrue(self.path.with_name("store.db.schema-1").exists())
+
+    def test_from_the_second(self) -> None:
+        """A write that was under way is still known; documents take comments."""
+        self.path.unlink()
+        prepare(self.path, STAMP, now=5.0, scripts=SCRIPTS[:2])
+        columns = "hash, socket, begun, outcome"
+        key = hashlib.sha256(encoded(list(astuple(KEY)))).hexdigest()
+        self.sql(f"INSERT INTO journal ({columns}) VALUES (x'{key}', 'w1', 1000.0, NULL)")
+        store = self.opened()
+        self.assertEqual(self.now(store.journal_find(KEY)), ENTRY)
+        self.now(store.save_document(DOCUMENT, replaces=None))
+        self.now(store.save_comments(DOCUMENT.file_id, COMMENTS))
+        self.assertEqual(self.now(store.load_comments(DOCUMENT.file_id)), COMMENTS)
 
     def test_new_ones_are_made_by_all_scripts(self) -> None:
         self.path.unlink()
