@@ -121,6 +121,14 @@ def _of_each(
     return checking
 
 
+def told_once(run: Run) -> Iterator[Complaint]:
+    """No event tells a socket what it was told already. (What the page knows from another socket, another
+    node may tell it again.)"""
+    for history, entries in run.sockets():
+        own = History(history.connection, history.user, entries)
+        yield from histories.told_once(own, Truth(run.facts.ended_at))
+
+
 def versions_rise(run: Run) -> Iterator[Complaint]:
     """On one socket no event is older than what the socket was told before it."""
     for history, entries in run.sockets():
@@ -371,7 +379,7 @@ Rule = Callable[[Run], Iterator[Complaint]]
 RULES: tuple[Rule, ...] = (
     _of_each(histories.well_formed),
     _of_each(histories.own_eyes),
-    _of_each(histories.told_once),
+    told_once,
     _of_each(histories.told_to_watchers),
     versions_rise,
     nothing_lost,

@@ -88,7 +88,7 @@ def redis_faults(*, quick: bool = False) -> list[Figure]:
     ]
 
 
-def _said(wrong: Counter[str]) -> str:
+def _said(wrong: dict[str, int]) -> str:
     lost, doubled = wrong.get("nothing_lost", 0), wrong.get("writes_once", 0)
     said = f"{lost}, {doubled}, {wrong.get('one_refresh', 0)}"
     rest = {
@@ -110,7 +110,7 @@ def _play(plan: list[tuple[Fault, float]], name: str) -> dict[str, Any]:
         kept = Path(tempfile.mkdtemp(prefix=f"docsession-{name}-"))
         write(run, kept)
         sys.stderr.write(f"# kept in {kept}:\n" + "".join(f"# {each}\n"[:300] for each in wrong[:10]))
-    found["complaints"] = Counter(each.rule for each in wrong)
+    found["complaints"] = dict(Counter(each.rule for each in wrong))
     return found
 
 

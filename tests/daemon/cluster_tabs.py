@@ -222,12 +222,12 @@ class Tab:
                 first = False
                 await asked
                 return "done"
-            except Refused as refused:
-                if refused.code == OUTCOME_UNKNOWN:
+            except Refused as error:
+                if error.code == OUTCOME_UNKNOWN:
                     return "unknown"
-                if refused.code not in (RATE_LIMITED, GOOGLE_AWAY, AWAY, NOT_SIGNED_IN):
+                if error.code not in (RATE_LIMITED, GOOGLE_AWAY, AWAY, NOT_SIGNED_IN):
                     raise
-                call_id = ""  # it was not done: what follows is another call
+                # Under the same id: who cannot ask the journal refuses also what was done long ago.
                 await asyncio.sleep(random.uniform(0.2, 1.0))
             except TimeoutError:
                 self.abort()

@@ -68,6 +68,16 @@ class Tab:
             seen_at="2026-11-18T10:00:00+00:00",
         )
 
+    def commented(self, comment_id: str) -> None:
+        self.event(
+            "document.comment",
+            fileId=PLAN["id"],
+            comment={"id": comment_id, "content": "Why?"},
+            commentsMark="mark",
+            via="peer",
+            seen_at="2026-11-18T10:00:00+00:00",
+        )
+
     def comment(self, text: str) -> None:
         self.call(
             "drive.comments.create",
@@ -138,6 +148,15 @@ class Well(Runs):
         self.bob.open("node1")
         self.bob.watch("4", PLAN | {"name": "Plan mark-one, new"})
         self.bob.watch("2", SECRET)
+        self.is_well()
+
+    def test_a_comment_told_again_on_another_socket(self) -> None:
+        self.bob.commented("c1")
+        self.bob.add("close", code=1006)
+        self.bob.open("node1")
+        self.bob.watch("4", PLAN | {"name": "Plan mark-one, new"})
+        self.bob.watch("2", SECRET)
+        self.bob.commented("c1")
         self.is_well()
 
     def test_a_document_is_handed_over(self) -> None:
@@ -212,6 +231,16 @@ class Wrong(Runs):
     def test_told_once(self) -> None:
         self.ann.changed("4", "Plan mark-one, new")
         self.complains("told_once", "version 4")
+
+    def test_told_once_of_comments(self) -> None:
+        told = {"fileId": PLAN["id"], "version": "4", "changed": False, "as_of": "2026-11-18T10:00:00+00:00"}
+        told |= {"file": PLAN | {"version": "4", "name": "Plan mark-one, new"}, "comments": []}
+        asked = {"fileId": PLAN["id"], "comments": True}
+        self.ann.call("documents.watch", asked, told | {"commentsMark": "m"})
+        self.facts.comments[PLAN["id"]] = {"c1": {"id": "c1", "content": "Why?"}}
+        self.ann.commented("c1")
+        self.ann.commented("c1")
+        self.complains("told_once", "c1")
 
     def test_told_to_watchers(self) -> None:
         self.ann.event("document.touched", fileId="another-file", version="3")
