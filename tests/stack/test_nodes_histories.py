@@ -64,7 +64,8 @@ class NodesPlay(Play):
             self.stack.add()
             (self.stop if clean else self.kill)(node)
 
-    def end(self, settle: float = 900.0) -> Any:
+    # Rare looks with everybody's eyes in turn take their time where eyes are at several nodes.
+    def end(self, settle: float = 1500.0) -> Any:
         self.lost = 0.0
         for node in self.stack.running:
             if node.store.away:
