@@ -36,8 +36,10 @@ from docsession.tasks import Rate
 if TYPE_CHECKING:
     from docsession.sessions import BrowserSession, UserSession
 
-__all__ = ["Connection", "Method"]
+__all__ = ["SENT_AGAIN_WITHIN", "Connection", "Method"]
 
+# A page sends again what was not answered as soon as it is back; later what it sends is new.
+SENT_AGAIN_WITHIN = 30.0
 # Refused calls that are put up with: this many at once, then one a second.
 _PATIENCE = 200
 
@@ -100,6 +102,7 @@ class Connection:
         self.socket_id = socket_id
         self.name: str = ""
         self.resumed = False
+        self._opened_at = clock.seconds()
         self.visible = True
         # What is wrong just now, as this tab was last told.
         self.trouble: str | None = None
@@ -145,8 +148,14 @@ class Connection:
         self.browser = browser
         self.name = name
         self.resumed = resumed
+        self._opened_at = self._clock.seconds()
         if self._opening.active():
             self._opening.cancel()
+
+    @property
+    def sends_again(self) -> bool:
+        """Whether what comes now may have come before, on another socket."""
+        return self.resumed and self._clock.seconds() - self._opened_at < SENT_AGAIN_WITHIN
 
     def notify(self, method: str, params: Any) -> None:
         """Send an event."""

@@ -71,6 +71,10 @@ class Discussion:
         self.loaded = True
         return changed
 
+    def is_behind(self, mark: str | None) -> bool:
+        """Whether a page has seen more than is known here: at another node, or before a kill."""
+        return mark is not None and mark != self.mark and later(self.mark, mark) == mark
+
     @property
     def digest(self) -> str:
         """Names what is known; the same on every node that knows it."""

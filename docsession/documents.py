@@ -108,7 +108,7 @@ class Documents:
             document.held += 1
             try:
                 if comments:
-                    await self._comments_proven(viewer, document)
+                    await self._comments_proven(viewer, document, known=mark)
                 if document.gone:
                     raise NotFound
                 self._join(tab, viewer, document, comments=comments)
@@ -231,12 +231,14 @@ class Documents:
     async def _find(self, file_id: str) -> Document | None:
         return self._documents.get(file_id) or await self._keeping.load(file_id)
 
-    async def _comments_proven(self, viewer: Viewer, document: Document) -> None:
-        if not document.discussion.loaded:
+    async def _comments_proven(self, viewer: Viewer, document: Document, *, known: str | None) -> None:
+        discussion = document.discussion
+        if not discussion.loaded or discussion.is_behind(known):
             stored = await self._keeping.comments(document.id)
-            if stored is not None and not document.discussion.loaded:
-                document.discussion.adopt(stored)
-        if document.comments_known and self._telling.is_fresh(document.seen_by(viewer.id)[1]):
+            if stored is not None:
+                self._learning.adopt_comments(document, stored, "poll")
+        fresh = self._telling.is_fresh(document.seen_by(viewer.id)[1])
+        if document.comments_known and fresh and not discussion.is_behind(known):
             return
         self._learning.looked_at_comments(document, viewer, await self._looks.ask_comments(viewer, document))
 

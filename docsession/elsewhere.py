@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from docsession.connection import SENT_AGAIN_WITHIN
 from docsession.errors import CloseCode, Unavailable
 from docsession.interfaces import Store
 from docsession.journal import Journal
@@ -25,8 +26,6 @@ T = TypeVar("T")
 # What was lost is written again so much at a time, and tried again after so long.
 _SLICE = 100
 _AGAIN = 5.0
-# A page sends again what was not answered as soon as it is back; later what it sends is new.
-_SENT_AGAIN_WITHIN = 30.0
 
 
 class Elsewhere:
@@ -63,7 +62,7 @@ class Elsewhere:
 
     def set_back(self) -> None:
         """The store has lost what it had: what lives here is written again, the rest is gone."""
-        self._clock.callLater(_SENT_AGAIN_WITHIN, _nothing_more_comes_again, list(self._live.connections()))
+        self._clock.callLater(SENT_AGAIN_WITHIN, _nothing_more_comes_again, list(self._live.connections()))
         # Should it be set back while it is being restored, all begins anew.
         self._restoring.forget("all")
         spawn(self._log, self._restoring.join("all", self._restore))

@@ -25,7 +25,7 @@ from docsession import rpc
 from docsession.errors import DocsessionError, InternalError, OutcomeUnknown, TooMany, Unavailable
 from docsession.interfaces import Bus, Sending, Store
 from docsession.model import JournalEntry, JournalKey
-from docsession.tasks import Flights, Whistle
+from docsession.tasks import Flights, Whistle, sleep
 from docsession.user_channel import UserChannel
 
 __all__ = ["Journal", "Write", "connection_name", "digest", "is_of_epoch"]
@@ -36,6 +36,8 @@ MOST_UNDER_WAY = 1024
 # What runs on another node is waited for so long, and looked for so often.
 LONGEST = 90.0
 LOOK = 1.0
+# While the journal cannot be read, a call that may have been sent before waits for it so long.
+STORE_BACK = 10.0
 
 Write = Callable[[Sending], Coroutine[Any, Any, bytes]]
 """Does the write, telling when it leaves, and returns the JSON of its result."""
@@ -81,8 +83,18 @@ class Journal:
         """Writes under way."""
         return self._of_session.total()
 
-    async def run(self, key: JournalKey, *, user_id: str, socket: str, resumed: bool, write: Write) -> bytes:
-        """The outcome (result or error part of an answer) of this call, done at most once.
+    async def run(
+        self,
+        key: JournalKey,
+        *,
+        user_id: str,
+        socket: str,
+        resumed: bool,
+        write: Write,
+        again: bool = False,
+    ) -> bytes:
+        """The outcome (result or error part of an answer) of this call, done at most once. ``again``:
+        it may have been sent before; then it is never said that it was not done where nobody knows.
 
         Raises:
             OutcomeUnknown: it was sent by a server that did not live to hear the answer.
@@ -90,7 +102,7 @@ class Journal:
             TooMany: this browser session has too many under way.
         """
         if resumed and key not in self._under_way:
-            outcome = await self._outcome(key, socket)
+            outcome = await self._looked_up(key, socket, again)
             if outcome is not None:
                 return outcome
             if key not in self._under_way and not is_of_epoch(key.connection, self._store.epoch):
@@ -101,7 +113,7 @@ class Journal:
                 raise TooMany("writes under way", MOST_UNDER_WAY)
             # The same id twice on one socket is another call, so a flight of its own.
             self._running.forget(key)
-        return await self._running.join(key, lambda: self._do(key, user_id, socket, write))
+        return await self._running.join(key, lambda: self._do(key, user_id, socket, write, again))
 
     async def write_back(self) -> None:
         """The store has lost what it had: what was begun here is begun there again."""
@@ -111,7 +123,7 @@ class Journal:
 
     # -- inside
 
-    async def _do(self, key: JournalKey, user_id: str, socket: str, write: Write) -> bytes:
+    async def _do(self, key: JournalKey, user_id: str, socket: str, write: Write, again: bool) -> bytes:
         sending = _Journalled(
             self._store, JournalEntry(key, socket, self._clock.seconds(), node=self._bus.node)
         )
@@ -120,7 +132,7 @@ class Journal:
         try:
             while True:
                 try:
-                    outcome = await self._tried(sending, write)
+                    outcome = await self._tried(sending, write, again)
                     break
                 except _BegunElsewhere:
                     known = await self._outcome(key, socket, but_here=False)
@@ -138,16 +150,32 @@ class Journal:
             if not self._of_session[key.session_id]:
                 del self._of_session[key.session_id]
 
-    async def _tried(self, sending: _Journalled, write: Write) -> bytes:
+    async def _tried(self, sending: _Journalled, write: Write, again: bool) -> bytes:
         try:
             return rpc.result_outcome(await write(sending))
         except (CancelledError, _BegunElsewhere):
             raise  # stopping: the entry stays begun, which is the truth
+        except Unavailable as error:
+            # Another node may still be about to begin it.
+            return rpc.error_outcome(OutcomeUnknown() if again else error)
         except DocsessionError as error:
             return rpc.error_outcome(error)
         except Exception:
             self._log.failure("a write failed on a bug of ours")
             return rpc.error_outcome(OutcomeUnknown() if sending.begun else InternalError())
+
+    async def _looked_up(self, key: JournalKey, socket: str, again: bool) -> bytes | None:
+        """As :meth:`_outcome`; for a store that is away some seconds are waited, if that may matter."""
+        until = self._clock.seconds() + STORE_BACK
+        while True:
+            try:
+                return await self._outcome(key, socket)
+            except Unavailable:
+                if not again:
+                    raise
+                if self._clock.seconds() >= until:
+                    raise OutcomeUnknown from None
+            await sleep(self._clock, LOOK)
 
     async def _outcome(self, key: JournalKey, socket: str, *, but_here: bool = True) -> bytes | None:
         """What came of the call that another socket began, wherever that was; None where none did,

@@ -160,8 +160,9 @@ class Learning:
 
     def adopt_comments(self, document: Document, record: CommentsRecord, via: str) -> None:
         """Another node stored these comments."""
+        first = not document.discussion.loaded
         changed = document.discussion.adopt(record)
-        document.comments_changed(changed)
+        document.comments_changed(() if first else changed)
         self.telling.comments(document, via)
         self.looks.seen_elsewhere(document, COMMENTS)
 

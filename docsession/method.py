@@ -134,6 +134,7 @@ class DriveEntry:
             user_id=user.id,
             socket=connection.socket_id,
             resumed=connection.resumed,
+            again=connection.sends_again,
             write=lambda sending: _encoded(calls.write(request, connection, sending)),
         )
 

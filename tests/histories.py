@@ -178,6 +178,9 @@ class Known:
     file: dict[str, Any] = field(default_factory=dict)
     comments: dict[str, Mapping[str, Any]] | None = None
     mark: str | None = None
+    # Comments known from the answers to writes: no mark says so, when it comes back.
+    written: set[str] = field(default_factory=set)
+    written_before: set[str] = field(default_factory=set)
 
 
 class Page:
@@ -201,6 +204,8 @@ class Page:
             self.calls = {key: call for key, call in self.calls.items() if _is_write(call[0])}
             for known in self.documents.values():
                 known.watched = False
+                known.written_before |= known.written
+                known.written.clear()
         elif entry.what == "call":
             self.calls[message["id"]] = (message["method"], message.get("params", {}))
         elif entry.what == "answer":
@@ -249,7 +254,11 @@ class Page:
                     known.file["lastModifyingUser"] = {n: person[n] for n in _PERSON if n in person}
         elif known.comments is None:
             return
-        elif method in ("drive.comments.create", "drive.comments.update"):
+        else:
+            known.written.add(str(params.get("commentId") or data.get("id")))
+        if known.comments is None:
+            return
+        if method in ("drive.comments.create", "drive.comments.update"):
             known.comments[data["id"]] = _only_shared(data)
         elif method == "drive.comments.delete":
             known.comments[params["commentId"]] = {"id": params["commentId"], "deleted": True}
@@ -415,7 +424,12 @@ def _wrong_change(page: Page, params: Mapping[str, Any]) -> Iterator[str]:
     if not changed or changed - FILE_FIELDS or "version" in changed:
         yield f"changed is {sorted(changed)}"
     known = page.documents.get(str(params.get("fileId")))
-    if known is not None and known.watched:
+    # Who writes counts as told before the answer is there; what differs from that is named.
+    writes = any(
+        method == "drive.files.update" and asked.get("fileId") == params.get("fileId")
+        for method, asked in page.calls.values()
+    )
+    if known is not None and known.watched and not writes:
         differs = {name for name in FILE_FIELDS if file.get(name) != known.file.get(name)} - {"version"}
         if differs - changed:
             yield f"changed does not name {sorted(differs - changed)}"
@@ -477,7 +491,8 @@ def told_once(history: History, truth: Truth) -> Iterator[Complaint]:
         elif method == "document.comment":
             comment = params["comment"]
             before = {} if known is None else (known.comments or {}).get(comment["id"], {})
-            if bare(before) == bare(comment):
+            again = known is not None and comment["id"] in known.written_before
+            if bare(before) == bare(comment) and not again:
                 yield twice(entry, f"comment {comment['id']} of {params['fileId']}")
         elif method == "listing.changed":
             before = page.listings.get(params["listing"], ("", None))[1]

@@ -109,12 +109,13 @@ class Call:
         write: Callable[[Sending], Any],
         *,
         resumed: bool = False,
+        again: bool = False,
         key: JournalKey = KEY,
     ) -> None:
         self.heard: bytes | None = None
         self.failed: Failure | None = None
         self.running = Deferred.fromCoroutine(
-            journal.run(key, user_id="ann", socket=socket, resumed=resumed, write=write)
+            journal.run(key, user_id="ann", socket=socket, resumed=resumed, again=again, write=write)
         )
         self.running.addCallbacks(self._hear, self._fail)
 
@@ -155,8 +156,17 @@ class JournalTestCase(SynchronousTestCase):
         users.open("ann")
         return Journal(store or self.store, self.clock, bus, users), name
 
-    def call(self, socket: str, *, resumed: bool = False, key: JournalKey = KEY, write: Any = None) -> Call:
-        return Call(self.journal, socket, write or self.google.write, resumed=resumed, key=key)
+    def call(
+        self,
+        socket: str,
+        *,
+        resumed: bool = False,
+        again: bool = False,
+        key: JournalKey = KEY,
+        write: Any = None,
+    ) -> Call:
+        write = write or self.google.write
+        return Call(self.journal, socket, write, resumed=resumed, again=again, key=key)
 
     def crash(self) -> None:
         """The server dies and is started again; what was under way is never heard of."""
@@ -603,6 +613,38 @@ class StoreAway(JournalTestCase):
         later = self.call("two", resumed=True)
         self.assertEqual(later.said, "unavailable")
         self.assertEqual(self.google.queue, [])
+
+    def test_sent_again_before_it_is_known(self) -> None:
+        """It was done, and nobody can read that yet: it is not said that it was not."""
+        self.call("one")
+        self.google.send()
+        self.google.answer()
+        self.store.away = True
+        later = self.call("two", resumed=True, again=True)
+        self.clock.pump([1.0] * 4)
+        self.assertIsNone(later.said)
+        self.store.away = False
+        self.clock.pump([1.0])
+        self.assertEqual(later.said, {"data": 1})
+        self.assertEqual(self.google.executed, 1)
+
+    def test_sent_again_and_never_known(self) -> None:
+        self.store.away = True
+        later = self.call("two", resumed=True, again=True)
+        self.clock.pump([1.0] * 12)
+        self.assertEqual(later.said, "outcome_unknown")
+        self.assertEqual(self.google.queue, [])
+
+    def test_sent_again_and_not_begun(self) -> None:
+        """The other node may still begin it."""
+
+        async def write(sending: Sending) -> bytes:
+            self.store.away = True
+            await sending.about_to_send()
+            raise AssertionError("sent")
+
+        later = self.call("two", resumed=True, again=True, write=write)
+        self.assertEqual(later.said, "outcome_unknown")
 
     def test_after(self) -> None:
         """The page is answered; one that comes back for it after a restart is told the truth."""

@@ -324,6 +324,23 @@ class CommentsOfAll(SeveralHubs):
         self.assertEqual([one["id"] for one in tab.answer["comments"]], ["c1"])  # type: ignore[attr-defined]
         self.assertEqual(self.comment_looks(), looks)
 
+    def test_a_page_that_has_seen_more_comments_makes_this_node_look(self) -> None:
+        """And is not told again of what it has seen at another."""
+        tabs = {node: self.watch(node, comments=True) for node in NODES}
+        self.world.advance(10)
+        self.lost = 1.0
+        self.world.comments["c1"] = comment("c1")
+        seen = self.world.board.holders[f"comments:{FILE}"]
+        self.hubs[seen].written.comments_touched(FILE)
+        self.world.advance(2)
+        behind = next(node for node in NODES if node != seen)
+        self.world.store.comments.clear()  # nor does the store know it
+        (event,) = tabs[seen].events("document.comment")
+        back = self.watch(behind, comments=True, mark=event["commentsMark"])
+        self.assertIn("c1", [one["id"] for one in back.answer["comments"]])  # type: ignore[attr-defined]
+        self.world.advance(30)
+        self.assertEqual(back.events("document.comment"), [])
+
     def test_a_peers_comment_is_told_everywhere_at_once(self) -> None:
         tabs = {node: self.watch(node, comments=True) for node in NODES}
         written = comment("c2", "11:00", "Yes!")
