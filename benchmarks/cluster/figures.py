@@ -41,7 +41,9 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def _rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
-    rows = [(each.what, each.to_reach, each.found, "ok" if each.reached else "MISSED") for each in figures]
+    rows = [
+        (each.what, each.to_reach or "--", each.found, "ok" if each.reached else "MISSED") for each in figures
+    ]
     return [("measured", "to reach", "found", ".."), *rows]
 
 

@@ -23,7 +23,7 @@ MOST = 2.0
 
 def round_trips(*, quick: bool = False) -> list[Figure]:
     """The worst node's, beyond what it asks when nothing changes, with few sockets and with many."""
-    rounds = 4 if quick else 10
+    rounds = 4 if quick else 6
     found = {sockets: asyncio.run(_run(sockets, rounds)) for sockets in (FEW, MANY)}
     worst = {sockets: max(each["for_each_change"].values()) for sockets, each in found.items()}
     return [

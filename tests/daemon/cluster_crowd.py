@@ -350,11 +350,11 @@ class Crowd:
         """Wait until every tab knows what is so; what some do not know when the time is over is returned."""
         until = time.time() + within
         while True:
-            files = await self._files()
-            missing = [each for tab in self.tabs for each in tab.ignorant_of(files)]
+            files, comments = await self._files(), await self._comments()
+            missing = [each for tab in self.tabs for each in tab.ignorant_of(files, comments)]
             if not missing or time.time() > until:
                 return missing
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(0.5)
 
     async def watch_lookers(self, seconds: float) -> None:
         """Nothing goes on for so long but looks; who looks is written down."""
@@ -366,20 +366,7 @@ class Crowd:
         """All that happened, with what was so."""
         facts = self.facts
         facts.files = await self._files()
-        for file_id in self.shared():
-            path = f"/drive/v3/files/{file_id}/comments?fields={_COMMENTS}&includeDeleted=true&pageSize=100"
-            found: list[dict[str, Any]] = []
-            token = ""
-            while True:
-                more = f"&pageToken={token}" if token else ""
-                page = await self.sandbox(
-                    "GET", path.replace("?fields=", "?fields=nextPageToken,") + more, of=self.owner(file_id)
-                )
-                found += page["comments"]
-                token = page.get("nextPageToken", "")
-                if not token:
-                    break
-            facts.comments[file_id] = {comment["id"]: comment for comment in found}
+        facts.comments = await self._comments()
         for text in _texts(await self.sandbox("GET", "/sandbox/world")):
             if text in facts.written:
                 facts.written[text] += 1
@@ -397,6 +384,25 @@ class Crowd:
             async with gate:
                 path = f"/drive/v3/files/{file_id}?fields={_FIELDS}"
                 return await self.sandbox("GET", path, of=self.owner(file_id))  # type: ignore[no-any-return]
+
+        files = self.shared()
+        return dict(zip(files, await asyncio.gather(*map(get, files)), strict=True))
+
+    async def _comments(self) -> dict[str, dict[str, Any]]:
+        gate = asyncio.Semaphore(8)
+
+        async def get(file_id: str) -> dict[str, Any]:
+            path = f"/drive/v3/files/{file_id}/comments?fields=nextPageToken,{_COMMENTS}"
+            found: dict[str, Any] = {}
+            token = ""
+            async with gate:
+                while True:
+                    more = f"&includeDeleted=true&pageSize=100{token}"
+                    page = await self.sandbox("GET", path + more, of=self.owner(file_id))
+                    found |= {comment["id"]: comment for comment in page["comments"]}
+                    if not page.get("nextPageToken"):
+                        return found
+                    token = f"&pageToken={page['nextPageToken']}"
 
         files = self.shared()
         return dict(zip(files, await asyncio.gather(*map(get, files)), strict=True))

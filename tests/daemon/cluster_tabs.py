@@ -17,7 +17,7 @@ import aiohttp
 
 from tests.daemon.cluster import Cluster
 from tests.daemon.page import Browser, Page, Refused
-from tests.histories import FILE_FIELDS, History
+from tests.histories import FILE_FIELDS, History, untrue_comments
 from tests.histories import Page as Knowledge
 
 __all__ = ["Person", "Tab"]
@@ -261,7 +261,9 @@ class Tab:
 
     # -- what it knows
 
-    def ignorant_of(self, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    def ignorant_of(
+        self, files: Mapping[str, Mapping[str, Any]], comments: Mapping[str, Mapping[str, Any]]
+    ) -> list[str]:
         """What it wants, and does not know as it is now."""
         if self._left:
             return []
@@ -274,4 +276,7 @@ class Tab:
             names = FILE_FIELDS - {"version"}
             if known is None or any(known.file.get(name) != there.get(name) for name in names):
                 wrong.append(f"{self.history.connection}: {file_id}")
+            elif known.comments is not None:
+                unlike = untrue_comments(file_id, known.comments, comments.get(file_id, {}))
+                wrong += [f"{self.history.connection}: {each}"[:200] for each in unlike]
         return wrong
