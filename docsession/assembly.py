@@ -140,12 +140,16 @@ def assemble(
         channels.set_back()
         documents.write_again()
 
+    def compared() -> None:
+        """What is live here with what is stored: something that was said may have been missed."""
+        directory.missed()
+        documents.compare()
+
     def away(is_away: bool) -> None:
         economy.troubles.store(is_away)
         if not is_away:
             # What changed meanwhile was stored by nobody, and others may have stored something else.
-            directory.missed()
-            documents.compare()
+            compared()
 
     store.listen(away, written_again)
     documents = Documents(
@@ -225,8 +229,7 @@ def assemble(
         journal=journal,
     )
 
-    backend.bus.on_gap(directory.missed)
-    backend.bus.on_gap(documents.compare)
+    backend.bus.on_gap(compared)
     of_all.on("moved", documents.heard)
 
     listings = ListingsHere(directory)

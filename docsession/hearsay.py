@@ -42,7 +42,6 @@ class Hearsay:
         self._learning = learning
         self._looks = learning.looks
         self._neighbours = neighbours
-        self._on_deleted = on_deleted
         # Documents that are being read from the store, and whether once more after that.
         self._reading: dict[tuple[str, str], bool] = {}
         self._kinds: dict[str, Callable[[Document, Mapping[str, Any]], None]] = {

@@ -173,8 +173,7 @@ class Learning:
     def _follow(self, document: Document, learnt: Learnt, via: str) -> None:
         """What follows from news, wherever they come from."""
         if learnt.moved:
-            self._on_moved(document.id)
-            self.looks.moved()
+            self.moved(document.id, say=False)
             self.hints.moved(document, learnt.changes)
         if learnt.names:
             for listener in self.listeners:

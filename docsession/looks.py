@@ -174,8 +174,7 @@ class Looks:
         if what not in self._asked_others:
             self._asked_others[what] = now
             self._neighbours.say_due(document.id, at, now, why)
-            self._why.setdefault(what, why)
-            self.schedule.by(what, now + PATIENT[at])
+            self._call_for(what, why, PATIENT[at])
         return True
 
     def _seen_at(self, at: str, document: Document) -> float:

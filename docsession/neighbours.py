@@ -8,7 +8,6 @@ hint: what it is about is in the store.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from docsession.document import Document
@@ -33,7 +32,7 @@ class Neighbours:
 
     def join(self, file_id: str) -> None:
         """It is watched here from now on."""
-        self._bus.subscribe(_channel(file_id), partial(self._heard, file_id))
+        self._bus.subscribe(_channel(file_id), lambda message: self.hear(file_id, message))
         self._want(FILE, file_id)
 
     def join_comments(self, file_id: str) -> None:
@@ -113,9 +112,6 @@ class Neighbours:
 
     def _say(self, file_id: str, **message: Any) -> None:
         self._bus.publish(_channel(file_id), message)
-
-    def _heard(self, file_id: str, message: Mapping[str, Any]) -> None:
-        self.hear(file_id, message)
 
 
 def _channel(file_id: str) -> str:

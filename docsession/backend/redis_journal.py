@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from docsession.backend.redis_meta import Meta
 from docsession.backend.redis_parts import LUA, Part, text
 from docsession.backend.redis_script import Script
 from docsession.backend.sealing import encoded
@@ -68,16 +69,13 @@ if redis.call('HGET', key, 'socket') == ARGV[2] then redis.call('DEL', key) end
 class JournalKeys(Part):
     """``journal:``."""
 
-    @property
-    def epoch(self) -> str:
-        """Which life of the store this node knows of."""
-        raise NotImplementedError
+    _meta: Meta  # which life of the store this node knows of
 
     async def journal_begin(self, entry: JournalEntry) -> bool:
         row = _hash(entry.key)
         outcome = self._sealed.seal("outcome", row, entry.outcome) if entry.outcome else ""
         left = self._left(entry.begun + self._lifetimes.journal)
-        rest = (entry.socket, entry.begun, entry.node, outcome, left, self.epoch)
+        rest = (entry.socket, entry.begun, entry.node, outcome, left, self._meta.epoch)
         return bool(_of_this_life(await self._run(_BEGIN, row, *rest)))
 
     async def journal_finish(self, key: JournalKey, socket: str, outcome: bytes) -> None:
@@ -89,7 +87,7 @@ class JournalKeys(Part):
 
     async def journal_find(self, key: JournalKey) -> JournalEntry | None:
         row = _hash(key)
-        found = _of_this_life(await self._run(_FIND, row, self.epoch))
+        found = _of_this_life(await self._run(_FIND, row, self._meta.epoch))
         socket, begun, sealed, node = found
         if socket is None:
             return None
