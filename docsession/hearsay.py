@@ -93,9 +93,8 @@ class Hearsay:
         if message["user"] is not None:
             document.prove(message["user"], file=at)
         document.as_of = max(document.as_of, at)
-        if message["mark"] == document.mark:
-            document.stored = document.mark
-        elif message["mark"] != document.stored:
+        # That another node knows this state too does not say that the store has it.
+        if message["mark"] not in (document.mark, document.stored):
             self._read(FILE, document, message["via"])
         self._looks.seen_elsewhere(document, FILE, message["stalest"])
 
