@@ -167,5 +167,7 @@ class Hearsay:
                     await self._adopt(document, "poll")
                 if document.discussion.loaded:
                     await self._adopt_comments(document, "poll")
+                    # What was learnt while the store was away it does not have, and nobody was told.
+                    self._keeping.save_comments(document, None)
             except Unavailable:
                 return  # and when it is back all is compared again
