@@ -6,7 +6,7 @@ ENVSTAMP := $(VENV)/.installed
 DEVSTAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run bench bench-google bench-cluster test lint types check docs clean drive-table layout
+.PHONY: help venv run bench bench-job bench-google bench-cluster test lint types check docs clean drive-table layout
 
 help:            ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -36,7 +36,10 @@ test: $(DEVSTAMP) tests/strangers/node_modules  ## every test: pytest, and the u
 	$(BIN)/python -m pytest
 	$(BIN)/trial --temp-directory=.trial tests.unit
 
-bench: $(DEVSTAMP) ## the main job: 200 people, 2,000 files, 100 browsers, cuts and a kill; about two minutes
+bench: $(DEVSTAMP) ## the daemon beside its peers: sockets, fan-out, requests, memory; needs gcc, some forty minutes
+	$(BIN)/python -m benchmarks.sockets --json bench-sockets.json --rst docs/performance.rst
+
+bench-job: $(DEVSTAMP) ## the main job: 200 people, 2,000 files, 100 browsers, cuts and a kill; about two minutes
 	$(BIN)/python -m benchmarks.main_job --json bench-main-job.json
 
 bench-google: $(DEVSTAMP) ## what Google is asked, under six strategies, on a virtual clock; some five minutes
@@ -65,4 +68,4 @@ layout: $(DEVSTAMP) ## write the layout in docs/architecture.rst anew from the m
 	$(BIN)/python scripts/make_layout.py
 
 clean:           ## remove what was made here
-	rm -rf $(VENV) .trial* _trial_temp* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/strangers/node_modules
+	rm -rf $(VENV) .trial* _trial_temp* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/strangers/node_modules benchmarks/.build benchmarks/.peers

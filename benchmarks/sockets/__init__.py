@@ -1,0 +1,1 @@
+"""The real daemon beside what people would pick instead: sockets, fan-out, requests, memory."""
