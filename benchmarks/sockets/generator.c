@@ -12,7 +12,7 @@
  *   requests NAME SECONDS CONNECTIONS FLIGHT
  *   stop NAME INDEX                read no more on that connection
  *   returns NAME                   from now on its connections come back when they are closed
- *   herd NAME PROBE SECONDS        until all of NAME are back; meanwhile PROBE asks now and then
+ *   herd NAME PROBES SECONDS       until all of NAME are back; meanwhile those of PROBES ask now and then
  *   wait SECONDS                   only read, and answer pings
  *   state NAME
  *   quit
@@ -47,7 +47,7 @@
 #define RING 64
 #define MOST_TIMES (1 << 22)
 #define BUFFER (1 << 20)
-#define PROBE_EVERY 0.02
+#define PROBE_EVERY 0.05
 /* What the bundled client waits where nothing told it how long. */
 #define FIRST_PAUSE 0.5
 #define LONGEST_PAUSE 20.0
@@ -71,7 +71,7 @@ struct connection {
     uint32_t heard;  /* bit n % 32 is the parity of n / 32 of the last event n */
     uint32_t number; /* of the last request */
     uint32_t outstanding;
-    double began, due, pause;
+    double began, due, pause, asked;
     struct text request, *say, *again;
     char *rest; /* the beginning of a frame that has not come whole */
     uint32_t rest_length, rest_size;
@@ -805,7 +805,7 @@ static void come_back(struct group *g, double at) {
 static void command_herd(char **word) {
     struct group *g = group_named(word[0]);
     prober = group_named(word[1]);
-    double began = now(), until = began + atof(word[2]), looked = 0, asked = 0, first = 0, all = 0;
+    double began = now(), until = began + atof(word[2]), looked = 0, first = 0, all = 0;
     int wanted = 0, lost = 0;
     uint64_t strange = g->strange;
     for (int i = 0; i < g->count; i++) wanted += g->connections[i].state != IDLE;
@@ -819,10 +819,12 @@ static void command_herd(char **word) {
         looked = at;
         come_back(g, at);
         come_back(prober, at);
-        struct connection *p = &prober->connections[0];
-        if (p->state == OPEN && !p->outstanding && at - asked > PROBE_EVERY) {
-            asked = at;
-            ask(p);
+        for (int i = 0; i < prober->count; i++) {
+            struct connection *p = &prober->connections[i];
+            if (p->state == OPEN && !p->outstanding && at - p->asked > PROBE_EVERY) {
+                p->asked = at;
+                ask(p);
+            }
         }
         if (!lost && g->opened < wanted) lost = 1;
         if (lost && !first && g->back) first = at - began;

@@ -112,6 +112,8 @@ class Ours:
         )
         self.users: list[User] = []
         self.listens_on_tcp = not listen
+        # A unix endpoint is "unix:PATH", or has options behind the path.
+        self._address = ":".join(listen.split(":")[:2]) if listen else f"tcp:{self.port}"
 
     @property
     def url(self) -> str:
@@ -120,7 +122,7 @@ class Ours:
     @property
     def address(self) -> str:
         """For the generator."""
-        return f"tcp:{self.port}"
+        return self._address
 
     def __enter__(self) -> Ours:
         self.google.sandbox.start().wait_listening()

@@ -71,6 +71,7 @@ class Subject:
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.address = server.address
         self.generator = Generator()
         self._stack = contextlib.ExitStack()
 
@@ -104,7 +105,7 @@ class Subject:
 
     def prepare_fanout(self, tabs: int) -> None:
         group = f"fan{tabs}"
-        self.generator.group(group, self.server.address, self.watchers(tabs))
+        self.generator.group(group, self.address, self.watchers(tabs))
         self.generator.open(group, tabs, at_once=AT_ONCE)
         self.arm(group, tabs)
         self.generator.wait(0.3)
@@ -121,7 +122,7 @@ class Subject:
         self.generator.close(f"fan{tabs}")
 
     def prepare_requests(self) -> None:
-        self.generator.group("ask", self.server.address, self.askers())
+        self.generator.group("ask", self.address, self.askers())
         self.generator.open("ask", ASKING)
         self.generator.ask("ask", [self.question()])
         self.generator.requests("ask", seconds=0.1, connections=ASKING, flight=1)
@@ -135,7 +136,7 @@ class Subject:
         return used, answer
 
     def prepare_handshakes(self) -> None:
-        self.generator.group("come", self.server.address, self.comers(HANDSHAKES))
+        self.generator.group("come", self.address, self.comers(HANDSHAKES))
 
     def handshakes(self, *, seconds: float) -> tuple[float, Answer]:
         settle(self.server.pids())
@@ -159,10 +160,15 @@ class OurSubject(Subject):
 
     name = "docsession"
 
-    def __init__(self, ours: Ours, *, name: str = "docsession") -> None:
+    def __init__(
+        self, ours: Ours, *, name: str = "docsession", address: str = "", first_place: int = 0
+    ) -> None:
+        """``address``: of whoever stands in front of it."""
         super().__init__(ours)
         self.ours = ours
         self.name = name
+        self.address = address or ours.address
+        self._first_place = first_place
         self._places: dict[int, int] = {}
 
     def watchers(self, tabs: int) -> list[Script]:
@@ -185,7 +191,7 @@ class OurSubject(Subject):
         return [self.ours.tab(user) for user in self._some(count)]
 
     def _documents(self, tabs: int) -> list[str]:
-        place = self._places.setdefault(tabs, len(self._places))
+        place = self._places.setdefault(tabs, self._first_place + len(self._places))
         return [document(place * FLIGHT_DOCUMENTS + at) for at in range(FLIGHT_DOCUMENTS)]
 
     def _some(self, count: int) -> list[object]:

@@ -64,6 +64,7 @@ def fanouts(
     sizes: Sequence[int] = FANOUT,
     notes: list[str],
     rng: random.Random,
+    what: str = "fan-out",
 ) -> list[Turn]:
     """One event to so many tabs, one and eight in flight."""
     turns: list[Turn] = []
@@ -80,7 +81,7 @@ def fanouts(
                 for each in there
                 if flight in _flights(each)
             }
-            name = f"fan-out {tabs}, {flight} in flight"
+            name = f"{what} {tabs}, {flight} in flight"
             turns += _take_turns(name, doing, rounds, "delivered", rng, notes)
         for each in there:
             each.done_fanout(tabs)

@@ -1,0 +1,73 @@
+"""One reader that stopped reading among a thousand: what it costs the server, and the others."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.sockets.figures import spread
+from benchmarks.sockets.ours import Ours
+from benchmarks.sockets.standing import resident
+from benchmarks.sockets.subjects import FLIGHT_DOCUMENTS, OurSubject, settle
+
+__all__ = ["BOUND", "slow"]
+
+TABS, EVENTS = 1000, 10_000
+# limits.unsent_notification_bytes, as it is when nobody says anything.
+BOUND = 262_144
+
+
+def slow(*, quick: bool = False) -> dict[str, Any]:
+    """Two groups of tabs take turns; in one of them the first tab reads no more."""
+    events = EVENTS // 10 if quick else EVENTS
+    documents = 2 * FLIGHT_DOCUMENTS + 1
+    with (
+        tempfile.TemporaryDirectory(prefix="docsession-slow-") as directory,
+        Ours(Path(directory), users=[range(documents)] * (TABS // 10), documents=documents) as ours,
+        OurSubject(ours) as subject,
+    ):
+        # One more in the one group, so that as many are told in both.
+        with_one, without = TABS + 1, TABS
+        for tabs in (without, with_one):
+            subject.prepare_fanout(tabs)
+        for tabs in (without, with_one):
+            subject.fanout(tabs, flight=1, seconds=1)
+        settle(ours.pids())
+        subject.generator.do("stop", f"fan{with_one}", 0)
+        grown: dict[int, list[float]] = {with_one: [], without: []}
+        p99: dict[int, list[float]] = {with_one: [], without: []}
+        sent = {with_one: 0.0, without: 0.0}
+        started = resident(ours.pids())
+        highest = started
+        while sent[with_one] < events:
+            for tabs in (without, with_one):
+                before = resident(ours.pids())
+                _, answer = subject.fanout(tabs, flight=8, seconds=1.0)
+                grown[tabs].append(resident(ours.pids()) - before)
+                sent[tabs] += float(answer["sent"])
+                highest = max(highest, resident(ours.pids()))
+            for tabs in (without, with_one):
+                _, answer = subject.fanout(tabs, flight=1, seconds=0.3)
+                p99[tabs].append(float(answer["p99"]))
+                sent[tabs] += float(answer["sent"])
+        _say(f"stopped reader: {sent[with_one]:.0f} events")
+        state = subject.generator.state(f"fan{with_one}")
+        ours.assert_quiet()
+        ratio = [own / other for own, other in zip(p99[with_one], p99[without], strict=True)]
+        return {
+            "tabs": TABS,
+            "events": sent[with_one],
+            "bound": BOUND,
+            "queue_bytes": sum(grown[with_one]) - sum(grown[without]),
+            "highest_bytes": highest - started,
+            "p99_with": spread(p99[with_one]).median,
+            "p99_without": spread(p99[without]).median,
+            "p99_ratio": spread(ratio).median,
+            "still_open": state["open"],
+        }
+
+
+def _say(what: str) -> None:
+    sys.stderr.write(f"# {what}\n")
