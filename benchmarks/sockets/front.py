@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import re
 import sys
@@ -77,7 +78,12 @@ def front(*, rounds: int, rng: random.Random, notes: list[str]) -> tuple[list[Tu
         socket = base / "docsession.socket"
         by_tcp = stack.enter_context(Ours(directory_of(base, "tcp"), users=watched, documents=documents))
         by_unix = stack.enter_context(
-            Ours(directory_of(base, "unix"), users=watched, documents=documents, listen=f"unix:{socket}")
+            Ours(
+                directory_of(base, "unix"),
+                users=watched,
+                documents=documents,
+                listen=f"unix:{socket}:backlog=1024",
+            )
         )
         floor = stack.enter_context(Running(PEERS["floor-py"], base))
         subjects: list[Subject] = [
@@ -114,7 +120,8 @@ def _configuration(node: str, port: int, directory: Path) -> str:
         "10.0.0.11:8765": node,
         "listen 443 ssl;": f"listen 127.0.0.1:{port} backlog=4096;",
         "server_name docs.example.org;": "",
-        "user www-data;": "",
+        # Its worker must reach a directory that is nobody else's.
+        "user www-data;": "user root;" if os.geteuid() == 0 else "",
         "worker_processes auto;": "worker_processes 1;",
         "worker_rlimit_nofile 65536;": "worker_rlimit_nofile 20000;",
         "worker_connections  32768;": "worker_connections 19000;",

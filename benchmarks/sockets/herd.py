@@ -44,7 +44,9 @@ def herd(*, quick: bool = False) -> dict[str, Any]:
     ):
         scripts = [ours.tab(user, user.watches) for user in ours.users[:users] for _ in range(tabs // users)]
         generator.group("all", ours.address, scripts)
-        generator.group("probes", ours.address, [ours.tab(user) for user in ours.users[users : users + PROBES]])
+        generator.group(
+            "probes", ours.address, [ours.tab(user) for user in ours.users[users : users + PROBES]]
+        )
         generator.open("all", tabs, at_once=AT_ONCE)
         generator.open("probes", PROBES)
         asked = call(0, "drive.files.get", {"fileId": document(0), "fields": ASK, "maxAge": 120})

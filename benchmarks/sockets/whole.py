@@ -23,11 +23,13 @@ def whole(*, quick: bool = False) -> dict[str, Any]:
         Ours(Path(directory), users=[range(documents)] * users_for(TABS), documents=documents) as ours,
         OurSubject(ours) as subject,
     ):
-        subject.prepare_fanout(TABS)
+        subject.prepare_fanout(TABS, tried=False)
         generator, group = subject.generator, f"fan{TABS}"
         generator.group("writer", ours.address, [ours.tab(ours.users[-1])])
         generator.open("writer", 1)
-        generator.trigger_by_message(group, "writer", [update(document(at)) for at in range(FLIGHT_DOCUMENTS)])
+        generator.trigger_by_message(
+            group, "writer", [update(document(at)) for at in range(FLIGHT_DOCUMENTS)]
+        )
         # The first changes what else differs from what was seeded.
         for seconds in (0.0, 3.0 if quick else 10.0):
             answer = subject.checked(
