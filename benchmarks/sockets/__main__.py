@@ -9,70 +9,114 @@ import random
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.sockets import turns as measure
 from benchmarks.sockets.figures import Turn, Turns
-from benchmarks.sockets.peers import PEERS, installed
-from benchmarks.sockets.report import rst, tables, text, update
+from benchmarks.sockets.front import front
+from benchmarks.sockets.generator import build
+from benchmarks.sockets.goals import goals
+from benchmarks.sockets.herd import herd
+from benchmarks.sockets.peers import PEERS, Peer, installed
+from benchmarks.sockets.plots import write
+from benchmarks.sockets.report import images, of_facts, of_goals, rst, tables, text, update
+from benchmarks.sockets.slow import slow
+from benchmarks.sockets.soak import soak
+from benchmarks.sockets.standing import memory_of_peers, standing
+from benchmarks.sockets.whole import whole
 
-IN_TURNS = ("fanout", "requests", "handshakes")
+IN_TURNS = ("requests", "fanout", "handshakes")
+ALONE: dict[str, Callable[..., dict[str, Any]]] = {
+    "whole": whole,
+    "standing": standing,
+    "slow": slow,
+    "herd": herd,
+    "soak": soak,
+}
+ALL = (*IN_TURNS, "front", "memory_of_peers", *ALONE)
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="sockets", description=__doc__)
-    parser.add_argument("--only", action="append", choices=[*IN_TURNS], help="only this; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds: rougher")
+    parser.add_argument("--only", action="append", choices=ALL, help="only this; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, fewer tabs: rougher")
     parser.add_argument("--peers", default=",".join(PEERS), help="which, by commas; floor-py is always there")
     parser.add_argument("--rounds", type=int, help="how many rounds of turns")
     parser.add_argument("--tabs", type=int, action="append", help="only this size of fan-out")
     parser.add_argument("--seed", type=int, default=1, help="of the order of turns")
     parser.add_argument("--json", type=Path, help="write all figures there")
     parser.add_argument("--figures", type=Path, help="measure nothing: take what --json wrote")
-    parser.add_argument("--rst", type=Path, help="write the tables into this document, between its marks")
+    parser.add_argument("--rst", type=Path, help="write tables and plots into this document and beside it")
     options = parser.parse_args(arguments)
     found = json.loads(options.figures.read_text(encoding="utf-8")) if options.figures else run(options)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    made = tables(Turns([Turn(**each) for each in found["turns"]]))
+    turns, facts = Turns([Turn(**each) for each in found["turns"]]), found["facts"]
+    reached = goals(turns, facts)
+    made = [of_goals(reached), *tables(turns), *of_facts(facts)]
     for table in made:
         print(text(table))
     for note in found["notes"]:
         print(f"note: {note}")
     if options.rst:
-        update(options.rst, [rst(table) for table in made])
-    return 0
+        names = write(options.rst.parent / "plots", turns, facts)
+        parts = [rst(table) for table in made]
+        notes = "".join(f"* {note}\n" for note in found["notes"])
+        update(options.rst, [found["machine"] + ".\n", parts[0], images(names), *parts[1:], notes])
+    return 0 if all(each.reached is not False for each in reached) else 1
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure."""
-    wanted = options.only or IN_TURNS
+    wanted = options.only or ALL
     rounds = options.rounds or (3 if options.quick else 7)
     rng, began = random.Random(options.seed), time.monotonic()
+    build()
     names = ["floor-py", *(each for each in options.peers.split(",") if each and each != "floor-py")]
     peers, notes = installed(names)
-    turns: list[Turn] = []
-    if set(wanted) & set(IN_TURNS):
-        sizes = options.tabs or measure.FANOUT
-        with (
-            tempfile.TemporaryDirectory(prefix="docsession-sockets-") as directory,
-            measure.together(Path(directory), peers) as subjects,
-        ):
-            if "requests" in wanted:
-                turns += measure.requests(subjects, rounds=rounds, notes=notes, rng=rng)
-            if "fanout" in wanted:
-                turns += measure.fanouts(subjects, rounds=rounds, sizes=sizes, notes=notes, rng=rng)
-            if "handshakes" in wanted:
-                turns += measure.handshakes(subjects, rounds=rounds, notes=notes, rng=rng)
+    turns: list[Turn] = _in_turns(options, peers, rounds, rng, notes) if {*wanted} & {*IN_TURNS} else []
+    facts: dict[str, Any] = {}
+    if "front" in wanted:
+        more, facts["front"] = front(rounds=rounds, rng=rng, notes=notes)
+        turns += more
+    if "memory_of_peers" in wanted:
+        facts["memory_of_peers"] = memory_of_peers(peers, quick=options.quick)
+    for name in (name for name in ALONE if name in wanted):
+        try:
+            facts[name] = ALONE[name](quick=options.quick)
+        except Exception as error:  # the rest is worth having all the same
+            traceback.print_exc()
+            notes.append(f"{name} failed: {type(error).__name__}: {error}"[:400])
     return {
-        "machine": f"{platform.platform()}, Python {platform.python_version()}",
+        "machine": f"{platform.platform()}, Python {platform.python_version()}, {rounds} rounds",
         "quick": options.quick,
-        "rounds": rounds,
         "seconds": round(time.monotonic() - began),
         "turns": [each.to_json() for each in turns],
+        "facts": facts,
         "notes": notes,
     }
+
+
+def _in_turns(
+    options: argparse.Namespace, peers: list[Peer], rounds: int, rng: random.Random, notes: list[str]
+) -> list[Turn]:
+    wanted = options.only or ALL
+    sizes = options.tabs or measure.FANOUT
+    turns: list[Turn] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="docsession-sockets-") as directory,
+        measure.together(Path(directory), peers) as subjects,
+    ):
+        if "requests" in wanted:
+            turns += measure.requests(subjects, rounds=rounds, notes=notes, rng=rng)
+        if "fanout" in wanted:
+            turns += measure.fanouts(subjects, rounds=rounds, sizes=sizes, notes=notes, rng=rng)
+        if "handshakes" in wanted:
+            turns += measure.handshakes(subjects, rounds=rounds, notes=notes, rng=rng)
+    return turns
 
 
 if __name__ == "__main__":

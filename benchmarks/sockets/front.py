@@ -70,13 +70,15 @@ class Fronted(OurSubject):
 
 
 def front(*, rounds: int, rng: random.Random, notes: list[str]) -> tuple[list[Turn], dict[str, Any]]:
-    """Fan-out to a thousand tabs by each way, beside the floor."""
-    documents = 2 * FLIGHT_DOCUMENTS + 1
+    """Fan-out to a thousand tabs by each way, beside the floor; and to tabs of as many users."""
+    documents = 3 * FLIGHT_DOCUMENTS + 1
     watched = [range(documents)] * users_for(TABS)
     with tempfile.TemporaryDirectory(prefix="docsession-front-") as name, contextlib.ExitStack() as stack:
         base = Path(name)
         socket = base / "docsession.socket"
-        by_tcp = stack.enter_context(Ours(directory_of(base, "tcp"), users=watched, documents=documents))
+        by_tcp = stack.enter_context(
+            Ours(directory_of(base, "tcp"), users=[range(documents)] * TABS, documents=documents)
+        )
         by_unix = stack.enter_context(
             Ours(
                 directory_of(base, "unix"),
@@ -89,6 +91,7 @@ def front(*, rounds: int, rng: random.Random, notes: list[str]) -> tuple[list[Tu
         subjects: list[Subject] = [
             PeerSubject(floor, event=event_like_ours()),
             OurSubject(by_tcp, name="docsession, TCP"),
+            OurSubject(by_tcp, name="docsession, a user each", first_place=2, tabs_of_a_user=1),
             OurSubject(by_unix, name="docsession, unix socket"),
         ]
         if nginx() is None:

@@ -42,7 +42,7 @@ class Missing(Exception):
 class Peer:
     """``install`` raises Missing; ``argv`` is the command for a port, ``files`` what lies where it
     runs. ``most`` is to how many tabs it can tell something in a time worth waiting for, ``answers``
-    whether it has requests at all."""
+    whether it has requests at all, ``calls`` whether also such as have to be read."""
 
     name: str
     what: str
@@ -51,6 +51,7 @@ class Peer:
     most: int = 10_000
     flights: tuple[int, ...] = (1, 8)
     answers: bool = True
+    calls: bool = False
     files: Callable[[int], dict[str, str]] = lambda port: {}
 
 
@@ -213,14 +214,27 @@ PEERS: dict[str, Peer] = {
             _nothing,
             lambda port: [sys.executable, str(SERVERS / "floor.py"), str(port)],
         ),
-        Peer("websockets", "websockets, asyncio", _pip("websockets"), _script("websockets_server")),
+        Peer(
+            "websockets",
+            "websockets, asyncio",
+            _pip("websockets"),
+            _script("websockets_server"),
+            calls=True,
+        ),
         Peer(
             "websockets+uvloop",
             "websockets, uvloop",
             _pip("uvloop"),
             _script("websockets_server", "uvloop"),
+            calls=True,
         ),
-        Peer("autobahn", "stock Autobahn on Twisted", _pip("autobahn"), _script("stock_autobahn")),
+        Peer(
+            "autobahn",
+            "stock Autobahn on Twisted",
+            _pip("autobahn"),
+            _script("stock_autobahn"),
+            calls=True,
+        ),
         Peer("uwebsockets", "uWebSockets (C++, socketify)", _pip("socketify"), _script("socketify_server")),
         Peer(
             "nchan",

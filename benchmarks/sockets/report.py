@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.sockets.figures import FLOOR, Turns, rounded
+from benchmarks.sockets.goals import Goal
 
-__all__ = ["BEGIN", "END", "Table", "rst", "tables", "text", "update"]
+__all__ = ["BEGIN", "END", "Table", "images", "of_facts", "of_goals", "rst", "tables", "text", "update"]
 
 BEGIN, END = ".. sockets figures begin\n", ".. sockets figures end\n"
 
@@ -44,6 +46,38 @@ def tables(turns: Turns) -> list[Table]:
             )
         made.append((measure, rows))
     return made
+
+
+def of_goals(found: Sequence[Goal]) -> Table:
+    """What was to be reached."""
+    head = ("measure", "to reach", "found", "..")
+    return "to reach", [head, *((each.what, each.to_reach, each.found, each.verdict) for each in found)]
+
+
+def of_facts(facts: Mapping[str, Any]) -> list[Table]:
+    """What was measured once, beside the goals."""
+    made: list[Table] = []
+    if bare := facts.get("memory_of_peers"):
+        rows = [(name, f"{kib:.2f}") for name, kib in sorted(bare.items(), key=lambda item: item[1])]
+        made.append(("memory of a bare idle connection", [("server", "KiB"), *rows]))
+    rest: Rows = []
+    if whole := facts.get("whole"):
+        rest.append(
+            (
+                f"drive.files.update on one tab until the last of {whole['tabs']:,} has it, sandbox included",
+                f"p50 {whole['p50']:.0f} ms, p99 {whole['p99']:.0f} ms ({whole['sent']:.0f} writes)",
+            )
+        )
+    for name, us in facts.get("front", {}).get("nginx_us", {}).items():
+        rest.append((f"{name}: nginx's own CPU for each delivery", f"{rounded(us)} us"))
+    if rest:
+        made.append(("beside these", [("measure", "found"), *rest]))
+    return made
+
+
+def images(names: Sequence[str]) -> str:
+    """The plots, for a document."""
+    return "\n".join(f".. image:: plots/{name}.svg\n   :alt: {name}\n" for name in names)
 
 
 def _lines(rows: Rows) -> tuple[list[int], list[str]]:

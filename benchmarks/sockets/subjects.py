@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from benchmarks.sockets.figures import FLOOR
 from benchmarks.sockets.generator import Answer, Generator, GeneratorFailed, Script
 from benchmarks.sockets.ours import ASK, KEY, Ours, call, document
 from benchmarks.sockets.peers import Running
@@ -91,7 +92,7 @@ class Subject:
         """Say what makes all of that group hear an event."""
         raise NotImplementedError
 
-    def askers(self) -> list[Script]:
+    def askers(self, group: str) -> list[Script]:
         raise NotImplementedError
 
     def question(self) -> bytes:
@@ -122,15 +123,22 @@ class Subject:
     def done_fanout(self, tabs: int) -> None:
         self.generator.close(f"fan{tabs}")
 
-    def prepare_requests(self) -> None:
-        self.generator.group("ask", self.address, self.askers())
-        self.generator.open("ask", ASKING)
-        self.generator.ask("ask", [self.question()])
-        self.generator.requests("ask", seconds=0.1, connections=ASKING, flight=1)
+    def askings(self) -> dict[str, str]:
+        """What its rows of requests are called, and the group of connections of each."""
+        return {self.name: "ask"}
 
-    def requests(self, connections: int, *, flight: int, seconds: float) -> tuple[float, Answer]:
+    def prepare_requests(self) -> None:
+        for group in self.askings().values():
+            self.generator.group(group, self.address, self.askers(group))
+            self.generator.open(group, ASKING)
+            self.generator.ask(group, [self.question()])
+            self.generator.requests(group, seconds=0.1, connections=ASKING, flight=1)
+
+    def requests(
+        self, connections: int, *, flight: int, seconds: float, group: str = "ask"
+    ) -> tuple[float, Answer]:
         before = cpu(self.server.pids())
-        answer = self.generator.requests("ask", seconds=seconds, connections=connections, flight=flight)
+        answer = self.generator.requests(group, seconds=seconds, connections=connections, flight=flight)
         used = cpu(self.server.pids()) - before
         if answer["wrong"] or answer["lost"] or answer["connections"] != connections:
             raise GeneratorFailed(f"{self.name}: not all requests were answered: {answer}")
@@ -162,7 +170,13 @@ class OurSubject(Subject):
     name = "docsession"
 
     def __init__(
-        self, ours: Ours, *, name: str = "docsession", address: str = "", first_place: int = 0
+        self,
+        ours: Ours,
+        *,
+        name: str = "docsession",
+        address: str = "",
+        first_place: int = 0,
+        tabs_of_a_user: int = TABS_OF_A_USER,
     ) -> None:
         """``address``: of whoever stands in front of it."""
         super().__init__(ours)
@@ -170,18 +184,19 @@ class OurSubject(Subject):
         self.name = name
         self.address = address or ours.address
         self._first_place = first_place
+        self._tabs_of_a_user = tabs_of_a_user
         self._places: dict[int, int] = {}
 
     def watchers(self, tabs: int) -> list[Script]:
         documents, users = self._documents(tabs), self.ours.users
-        many = min(users_for(tabs), len(users) - 1)
+        many = min(max(1, tabs // self._tabs_of_a_user), len(users) - 1)
         return [self.ours.tab(users[number % many], documents) for number in range(tabs)]
 
     def arm(self, group: str, tabs: int) -> None:
         lines = [f"change {each} #########".encode() for each in self._documents(tabs)]
         self.generator.trigger_by_line(group, self.ours.control, lines)
 
-    def askers(self) -> list[Script]:
+    def askers(self, group: str) -> list[Script]:
         return [self.ours.tab(user) for user in self._some(ASKING)]
 
     def question(self) -> bytes:
@@ -206,6 +221,7 @@ class PeerSubject(Subject):
     def __init__(self, running: Running, *, event: bytes) -> None:
         super().__init__(running)
         self.name = running.name
+        self._peer = running.peer
         self.answers = running.peer.answers
         self._event = event
 
@@ -217,8 +233,14 @@ class PeerSubject(Subject):
         self.generator.open(f"pub{tabs}", 1)
         self.generator.trigger_by_message(group, f"pub{tabs}", [self._event])
 
-    def askers(self) -> list[Script]:
-        return [Script(upgrade("/ask"))] * ASKING
+    def askers(self, group: str) -> list[Script]:
+        return [Script(upgrade(f"/{group}"))] * ASKING
+
+    def askings(self) -> dict[str, str]:
+        if self.name == FLOOR:
+            return {self.name: "ask"}
+        calls = self._peer.calls
+        return {f"{self.name} (echo)": "ask", **({f"{self.name} (JSON)": "call"} if calls else {})}
 
     def question(self) -> bytes:
         params = {"fileId": "file", "fields": ASK}

@@ -95,12 +95,13 @@ def requests(subjects: Sequence[Subject], *, rounds: int, notes: list[str], rng:
     there = _prepared(there, lambda each: each.prepare_requests(), "requests", notes)
     for connections, flight in REQUESTS:
         doing = {
-            each.name: (
-                lambda each=each, connections=connections, flight=flight: each.requests(  # type: ignore[misc]
-                    connections, flight=flight, seconds=SECONDS
+            name: (
+                lambda each=each, group=group, connections=connections, flight=flight: each.requests(  # type: ignore[misc]
+                    connections, flight=flight, seconds=SECONDS, group=group
                 )
             )
             for each in there
+            for name, group in each.askings().items()
         }
         turns += _take_turns(f"requests {connections} x {flight}", doing, rounds, "done", rng, notes)
     return turns

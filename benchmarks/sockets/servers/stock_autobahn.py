@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet import reactor
 
 ROOMS: dict[str, set[WebSocketServerProtocol]] = {}
+DATA = {"file": {"data": {"id": "file", "name": "A file", "version": "12"}, "source": "cache"}}
 
 
 class Peer(WebSocketServerProtocol):
@@ -21,6 +23,10 @@ class Peer(WebSocketServerProtocol):
     def onMessage(self, payload, isBinary):
         if self.path == "/ask":
             self.sendMessage(payload)
+        elif self.path == "/call":
+            call = json.loads(payload)
+            answer = {"jsonrpc": "2.0", "id": call["id"], "result": DATA[call["params"]["fileId"]]}
+            self.sendMessage(json.dumps(answer, separators=(",", ":")).encode())
         elif self.path.startswith("/pub/"):
             for each in ROOMS.get(self.path[5:], ()):
                 each.sendMessage(payload)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 
 from websockets.asyncio.server import broadcast, serve
 
 ROOMS: dict[str, set] = {}
+DATA = {"file": {"data": {"id": "file", "name": "A file", "version": "12"}, "source": "cache"}}
 
 
 async def peer(connection):
@@ -22,6 +24,11 @@ async def peer(connection):
     elif path.startswith("/pub/"):
         async for message in connection:
             broadcast(ROOMS.get(path[5:], ()), message)
+    elif path == "/call":
+        async for message in connection:
+            call = json.loads(message)
+            answer = {"jsonrpc": "2.0", "id": call["id"], "result": DATA[call["params"]["fileId"]]}
+            await connection.send(json.dumps(answer, separators=(",", ":")))
     else:
         async for message in connection:
             await connection.send(message)
