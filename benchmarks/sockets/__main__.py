@@ -20,7 +20,7 @@ from benchmarks.sockets.front import front
 from benchmarks.sockets.generator import build
 from benchmarks.sockets.goals import goals
 from benchmarks.sockets.herd import herd
-from benchmarks.sockets.peers import PEERS, Peer, installed
+from benchmarks.sockets.peers import PEERS, installed
 from benchmarks.sockets.plots import write
 from benchmarks.sockets.report import images, of_facts, of_goals, rst, tables, text, update
 from benchmarks.sockets.slow import slow
@@ -59,64 +59,64 @@ def main(arguments: list[str]) -> int:
     made = [of_goals(reached), *tables(turns), *of_facts(facts)]
     for table in made:
         print(text(table))
-    for note in found["notes"]:
+    notes = [*found["notes"], *(f"failed: {each}" for each in found["failed"])]
+    for note in notes:
         print(f"note: {note}")
     if options.rst:
         names = write(options.rst.parent / "plots", turns, facts)
         parts = [rst(table) for table in made]
-        notes = "".join(f"* {note}\n" for note in found["notes"])
-        update(options.rst, [found["machine"] + ".\n", parts[0], images(names), *parts[1:], notes])
-    return 0 if all(each.reached is not False for each in reached) else 1
+        said = "".join(f"* {note}\n" for note in notes)
+        update(options.rst, [found["machine"] + ".\n", parts[0], images(names), *parts[1:], said])
+    return 0 if not found["failed"] and all(each.reached is not False for each in reached) else 1
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure."""
-    wanted = options.only or ALL
+    """Measure. What fails is said among ``failed``; the rest is worth having all the same."""
     rounds = options.rounds or (3 if options.quick else 7)
     rng, began = random.Random(options.seed), time.monotonic()
     build()
     names = ["floor-py", *(each for each in options.peers.split(",") if each and each != "floor-py")]
     peers, notes = installed(names)
-    turns: list[Turn] = _in_turns(options, peers, rounds, rng, notes) if {*wanted} & {*IN_TURNS} else []
-    facts: dict[str, Any] = {}
-    if "front" in wanted:
-        more, facts["front"] = front(rounds=rounds, rng=rng, notes=notes)
-        turns += more
-    if "memory_of_peers" in wanted:
-        facts["memory_of_peers"] = memory_of_peers(peers, quick=options.quick)
-    for name in (name for name in ALONE if name in wanted):
+    wanted, turns, facts, failed = options.only or ALL, [], {}, []
+    give: dict[str, Any] = {"rounds": rounds, "rng": rng, "notes": notes}
+
+    def do(name: str, measured: Callable[[], Any]) -> Any:
+        if name not in wanted:
+            return None
+        since = time.monotonic()
         try:
-            facts[name] = ALONE[name](quick=options.quick)
-        except Exception as error:  # the rest is worth having all the same
+            return measured()
+        except Exception as error:
             traceback.print_exc()
-            notes.append(f"{name} failed: {type(error).__name__}: {error}"[:400])
+            failed.append(f"{name}: {type(error).__name__}: {error}"[:600])
+            return None
+        finally:
+            sys.stderr.write(f"# {name}: {time.monotonic() - since:.0f} s\n")
+
+    if {*wanted} & {*IN_TURNS}:
+        with (
+            tempfile.TemporaryDirectory(prefix="docsession-sockets-") as directory,
+            measure.together(Path(directory), peers) as subjects,
+        ):
+            sizes = options.tabs or measure.FANOUT
+            turns += do("requests", lambda: measure.requests(subjects, **give)) or []
+            turns += do("fanout", lambda: measure.fanouts(subjects, sizes=sizes, **give)) or []
+            turns += do("handshakes", lambda: measure.handshakes(subjects, **give)) or []
+    if (ways := do("front", lambda: front(**give))) is not None:
+        turns += ways[0]
+        facts["front"] = ways[1]
+    facts["memory_of_peers"] = do("memory_of_peers", lambda: memory_of_peers(peers, quick=options.quick))
+    for name, alone in ALONE.items():
+        facts[name] = do(name, lambda alone=alone: alone(quick=options.quick))  # type: ignore[misc]
     return {
         "machine": f"{platform.platform()}, Python {platform.python_version()}, {rounds} rounds",
         "quick": options.quick,
         "seconds": round(time.monotonic() - began),
         "turns": [each.to_json() for each in turns],
-        "facts": facts,
+        "facts": {name: fact for name, fact in facts.items() if fact is not None},
         "notes": notes,
+        "failed": failed,
     }
-
-
-def _in_turns(
-    options: argparse.Namespace, peers: list[Peer], rounds: int, rng: random.Random, notes: list[str]
-) -> list[Turn]:
-    wanted = options.only or ALL
-    sizes = options.tabs or measure.FANOUT
-    turns: list[Turn] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="docsession-sockets-") as directory,
-        measure.together(Path(directory), peers) as subjects,
-    ):
-        if "requests" in wanted:
-            turns += measure.requests(subjects, rounds=rounds, notes=notes, rng=rng)
-        if "fanout" in wanted:
-            turns += measure.fanouts(subjects, rounds=rounds, sizes=sizes, notes=notes, rng=rng)
-        if "handshakes" in wanted:
-            turns += measure.handshakes(subjects, rounds=rounds, notes=notes, rng=rng)
-    return turns
 
 
 if __name__ == "__main__":

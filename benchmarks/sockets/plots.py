@@ -14,6 +14,7 @@ __all__ = ["bars", "plots", "write"]
 
 _WIDTH, _LABELS, _FIGURES, _BAR, _GAP, _TOP = 760, 210, 150, 20, 8, 64
 _OURS, _FLOOR, _OTHER, _INK, _FAINT = "#1f6f8b", "#8a8f94", "#c3cdd3", "#1d252b", "#5d6870"
+_US = "\u00b5s"
 _STYLE = "font-family='DejaVu Sans, Verdana, Helvetica, sans-serif'"
 
 Row = tuple[str, Spread]
@@ -80,10 +81,10 @@ def plots(turns: Turns, facts: Mapping[str, Any]) -> dict[str, str]:
     """By file name, of whatever was measured."""
     made = {}
     for name, measure, title, unit in (
-        ("fanout-1", ONE, "One event to 1,000 tabs: CPU for each delivery", "us"),
-        ("fanout-8", EIGHT, "Eight events at once to 1,000 tabs: CPU for each delivery", "us"),
-        ("requests", ASKED_MUCH, "Requests, ten in flight on each of 50 sockets: CPU for each", "us"),
-        ("handshakes", "handshakes", "Handshakes: CPU for each", "us"),
+        ("fanout-1", ONE, "One event to 1,000 tabs: CPU for each delivery", _US),
+        ("fanout-8", EIGHT, "Eight events at once to 1,000 tabs: CPU for each delivery", _US),
+        ("requests", ASKED_MUCH, "Requests, ten in flight on each of 50 sockets: CPU for each", _US),
+        ("handshakes", "handshakes", "Handshakes: CPU for each", _US),
     ):
         servers = turns.servers(measure)
         if OURS in servers:
