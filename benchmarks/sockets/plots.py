@@ -12,7 +12,7 @@ from benchmarks.sockets.goals import ASKED_MUCH, EIGHT, ONE, OURS
 
 __all__ = ["bars", "plots", "write"]
 
-_WIDTH, _LABELS, _FIGURES, _BAR, _GAP, _TOP = 760, 210, 150, 20, 8, 64
+_WIDTH, _LABELS, _FIGURES, _BAR, _GAP, _TOP = 760, 230, 150, 20, 8, 46
 _OURS, _FLOOR, _OTHER, _INK, _FAINT = "#1f6f8b", "#8a8f94", "#c3cdd3", "#1d252b", "#5d6870"
 _US = "\u00b5s"
 _STYLE = "font-family='DejaVu Sans, Verdana, Helvetica, sans-serif'"
@@ -20,23 +20,27 @@ _STYLE = "font-family='DejaVu Sans, Verdana, Helvetica, sans-serif'"
 Row = tuple[str, Spread]
 
 
-def bars(title: str, note: str, rows: Sequence[Row], *, unit: str) -> str:
+def bars(title: str, notes: Sequence[str], rows: Sequence[Row], *, unit: str) -> str:
     """The smallest first; a whisker from quartile to quartile. What is off the scale is cut, and says so."""
     ordered = sorted(rows, key=lambda row: row[1].median)
     # One that is many times as long as the others would make all of them stubs.
     scale = _scale([spread.median for _, spread in ordered])
     room = _WIDTH - _LABELS - _FIGURES
-    height = _TOP + len(ordered) * (_BAR + _GAP) + 14
+    first = _TOP + 17 * len(notes)
+    height = first + len(ordered) * (_BAR + _GAP) + 14
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{_WIDTH}' height='{height}'"
         f" viewBox='0 0 {_WIDTH} {height}' {_STYLE} role='img'>",
         f"<title>{escape(title)}</title>",
         f"<rect width='{_WIDTH}' height='{height}' fill='#ffffff'/>",
         f"<text x='16' y='26' font-size='16' font-weight='bold' fill='{_INK}'>{escape(title)}</text>",
-        f"<text x='16' y='45' font-size='12' fill='{_FAINT}'>{escape(note)}</text>",
+        *(
+            f"<text x='16' y='{45 + 17 * place}' font-size='12' fill='{_FAINT}'>{escape(note)}</text>"
+            for place, note in enumerate(notes)
+        ),
     ]
     for place, (name, spread) in enumerate(ordered):
-        top = _TOP + place * (_BAR + _GAP)
+        top = first + place * (_BAR + _GAP)
         middle = top + _BAR / 2
         own = name.startswith(OURS)
         colour = _OURS if own else _FLOOR if name == FLOOR else _OTHER
@@ -57,8 +61,10 @@ def bars(title: str, note: str, rows: Sequence[Row], *, unit: str) -> str:
             low, high = (min(each, scale) / scale * room for each in (spread.low, spread.high))
             end = max(length, high)
             x1, x2 = _LABELS + low, _LABELS + high
+            # Where it goes on beyond the drawing it has no end.
+            stop = f"M{x2:.1f} {middle - 4} v8" if spread.high <= scale else ""
             parts.append(
-                f"<path d='M{x1:.1f} {middle} H{x2:.1f} M{x1:.1f} {middle - 4} v8 M{x2:.1f} {middle - 4} v8'"
+                f"<path d='M{x1:.1f} {middle} H{x2:.1f} M{x1:.1f} {middle - 4} v8 {stop}'"
                 f" stroke='{_INK}' stroke-width='1.2' fill='none'/>"
             )
         parts.append(
@@ -98,19 +104,21 @@ def plots(turns: Turns, facts: Mapping[str, Any]) -> dict[str, str]:
     standing, bare = facts.get("standing"), facts.get("memory_of_peers")
     if standing and bare:
         rows = [(name, _one(kib)) for name, kib in bare.items()]
-        rows.append((f"{OURS}, a tab", _one(standing["tab_kib"])))
-        rows.append((f"{OURS}, a user", _one(standing["user_kib"])))
-        note = "docsession's are signed in and watch five documents; peers' connections are bare. One run."
-        made["memory"] = bars("Memory of an idle connection", note, rows, unit="KiB")
+        rows.append((f"{OURS}: a tab", _one(standing["tab_kib"])))
+        rows.append((f"{OURS}: a user, beside tabs", _one(standing["user_kib"])))
+        notes = [
+            "docsession's tabs are signed in and watch five documents; peers' connections are bare. One run."
+        ]
+        made["memory"] = bars("Memory of an idle connection", notes, rows, unit="KiB")
     return made
 
 
 _SPREAD = "Median of the rounds, whiskers from quartile to quartile; shorter is better."
 _NOTES = {
-    "fanout-1": _SPREAD,
-    "fanout-8": _SPREAD,
-    "requests": f"docsession: JSON-RPC, session and cache; others as named. {_SPREAD}",
-    "handshakes": f"docsession: with cookie and session.open; others bare. {_SPREAD}",
+    "fanout-1": [_SPREAD],
+    "fanout-8": [_SPREAD],
+    "requests": ["docsession: through JSON-RPC, session and cache; others as named.", _SPREAD],
+    "handshakes": ["docsession: with cookie and session.open; others bare.", _SPREAD],
 }
 
 

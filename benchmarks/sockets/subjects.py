@@ -249,7 +249,7 @@ class PeerSubject(Subject):
         return call(0, "drive.files.get", params).replace(b'"id":"0"', b'"id":"#########"')
 
     def comers(self, count: int) -> list[Script]:
-        return [Script(upgrade("/ask"))] * count
+        return [Script(upgrade("/ask" if self.answers else "/sub/come"))] * count
 
 
 def upgrade(path: str) -> bytes:

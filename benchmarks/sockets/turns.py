@@ -111,8 +111,7 @@ def handshakes(
     subjects: Sequence[Subject], *, rounds: int, notes: list[str], rng: random.Random
 ) -> list[Turn]:
     """Bare ones, but for the daemon's: cookie, Origin and session.open."""
-    there = [each for each in subjects if each.answers]
-    there = _prepared(there, lambda each: each.prepare_handshakes(), "handshakes", notes)
+    there = _prepared(subjects, lambda each: each.prepare_handshakes(), "handshakes", notes)
     doing = {each.name: (lambda each=each: each.handshakes(seconds=SECONDS)) for each in there}  # type: ignore[misc]
     return _take_turns("handshakes", doing, rounds, "opened", rng, notes)
 

@@ -169,7 +169,7 @@ class ReportTests(SynchronousTestCase):
 class PlotTests(SynchronousTestCase):
     def test_every_bar_has_its_name_and_its_figure(self) -> None:
         drawing = bars(
-            "A <title>", "A note", [(OURS, spread([1, 2, 3])), ("a & b", spread([4.0]))], unit="us"
+            "A <title>", ["A note"], [(OURS, spread([1, 2, 3])), ("a & b", spread([4.0]))], unit="us"
         )
         said = "".join(ElementTree.fromstring(drawing).itertext())
         for word in ("A <title>", "A note", OURS, "2.00 us", "a & b", "4.00 us"):
@@ -177,7 +177,7 @@ class PlotTests(SynchronousTestCase):
 
     def test_one_that_is_far_off_does_not_make_stubs_of_the_others(self) -> None:
         rows = [(f"server {us}", spread([us])) for us in (5.0, 6.0, 7.0, 400.0)]
-        root = ElementTree.fromstring(bars("t", "n", rows, unit="us"))
+        root = ElementTree.fromstring(bars("t", ["n"], rows, unit="us"))
         widths = [float(each.get("width", 0)) for each in root.iter("{http://www.w3.org/2000/svg}rect")][1:]
         self.assertEqual(widths, sorted(widths))
         self.assertGreater(widths[0], 200)
