@@ -19,7 +19,7 @@ def watch_answer(
         "fileId": document.id,
         "version": document.version,
         "changed": document.version != version,
-        "file": document.file,
+        "file": document.encoded,
         "as_of": rfc3339(document.as_of),
     }
     if comments:
@@ -35,7 +35,7 @@ def changed_event(document: Document, names: frozenset[str], via: str) -> bytes:
         {
             "fileId": document.id,
             "version": document.version,
-            "file": document.file,
+            "file": document.encoded,
             "changed": sorted(names),
             "via": via,
             "seen_at": rfc3339(document.seen_at),

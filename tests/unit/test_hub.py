@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 
 from docsession.errors import GoogleUnavailable, NotFound
-from tests.unit.hub import FILE, FakeTab, HubTestCase, comment, refused, view
+from tests.unit.hub import FILE, FakeTab, HubTestCase, comment, name_in, refused, view
 
 
 class OwnEyes(HubTestCase):
@@ -240,9 +240,9 @@ class Watching(HubTestCase):
         self.hub.written.learn(self.ann, view(2, "Mine"))
         second = self.begin(self.ann, FakeTab())
         self.ann.answer()
-        self.assertEqual(self.successResultOf(first)["file"]["name"], "Plan")
+        self.assertEqual(name_in(self.successResultOf(first)), "Plan")
         self.ann.answer()
-        self.assertEqual(self.successResultOf(second)["file"]["name"], "Mine")
+        self.assertEqual(name_in(self.successResultOf(second)), "Mine")
 
     def test_two_users_at_once_share_the_document(self) -> None:
         self.ann.slow = self.bob.slow = True
@@ -382,7 +382,7 @@ class Restarting(HubTestCase):
         self.world.rename("Mine")
         self.hub.written.learn(self.ann, view(2, "Mine"))
         result = self.successResultOf(self.begin(self.ann, FakeTab()))
-        self.assertEqual(result["file"]["name"], "Mine")
+        self.assertEqual(name_in(result), "Mine")
 
     def test_stopping_does_not_wait_for_a_look(self) -> None:
         self.watch(self.ann)
