@@ -83,6 +83,8 @@ class Document:
         # change; None: to be worked out anew.
         self.visible: bool | None = None
         self.announced: bool | None = None
+        # The same of whether anybody watches the comments.
+        self._commented: bool | None = None
         # The interval that its next look was planned for.
         self.planned = 0.0
         # Worked out from the state as long as it stays.
@@ -286,20 +288,34 @@ class Document:
             watcher = self.watchers[viewer.id] = Watcher(viewer)
         watcher.viewer = viewer
         watcher.join(tab, self.history.position, comments=comments)
+        if comments or self._commented:
+            self._commented = comments or None
 
     def leave(self, tab: Tab, user_id: str) -> None:
         """The user's tab no longer watches, and the user neither if it was the last."""
         watcher = self.watchers.get(user_id)
         if watcher is not None:
             watcher.leave(tab)
-            self.visible = None
+            self.visible = self._commented = None
             if not watcher.tabs:
                 self.lose(user_id)
 
     def lose(self, user_id: str) -> Watcher:
         """The user no longer watches."""
-        self.visible = self.announced = None
+        self.visible = self.announced = self._commented = None
         return self.watchers.pop(user_id)
+
+    @property
+    def wants_comments(self) -> bool:
+        """Whether anybody watches the comments."""
+        if self._commented is None:
+            self._commented = any(watcher.wants_comments for watcher in self.watchers.values())
+        return self._commented
+
+    def stalest(self, default: float) -> float:
+        """When the one whose own eyes saw it longest ago did; ``default`` without watchers."""
+        eyes, never = self.eyes, Eyes()
+        return min([eyes.get(user, never).file for user in self.watchers], default=default)
 
     # -- what is said
 

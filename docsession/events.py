@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from docsession import rpc
@@ -9,6 +10,9 @@ from docsession.document import Document
 from docsession.times import rfc3339
 
 __all__ = ["changed_event", "comment_event", "watch_answer"]
+
+# One look is the answer to many watches.
+_as_of = lru_cache(maxsize=1000)(rfc3339)
 
 
 def watch_answer(
@@ -20,7 +24,7 @@ def watch_answer(
         "version": document.version,
         "changed": document.version != version,
         "file": document.encoded,
-        "as_of": rfc3339(document.as_of),
+        "as_of": _as_of(document.as_of),
     }
     if comments:
         discussion = document.discussion

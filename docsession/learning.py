@@ -221,7 +221,7 @@ class Learning:
 
     def comments_moved(self, document: Document) -> None:
         """At least may have: who watches them wants to know."""
-        if any(watcher.wants_comments for watcher in document.watchers.values()):
+        if document.wants_comments:
             self.looks.comments_due(document)
 
     def watched_by(self, user_id: str) -> list[Document]:

@@ -155,7 +155,7 @@ class Looks:
     def turn(self, document: Document, what: str) -> None:
         """It became this node's turn to look, or another's; or another has looked."""
         now, key = self._clock.seconds(), (what, document.id)
-        if what == COMMENTS and not any(w.wants_comments for w in document.watchers.values()):
+        if what == COMMENTS and not document.wants_comments:
             return
         if key in self._asked_others and self._neighbours.mine(what, document.id):
             self.schedule.by(key, now)
@@ -173,7 +173,7 @@ class Looks:
         self.turn(document, what)
         if stalest is None or self._neighbours.mine(what, document.id):
             return
-        oldest = min((document.seen_by(user)[0] for user in document.watchers), default=stalest)
+        oldest = document.stalest(stalest)
         half = self._polling.proof / 2
         if oldest < self._clock.seconds() - half and oldest < stalest - half / 5:
             self._neighbours.seize(what, document.id)

@@ -47,7 +47,7 @@ class Telling:
 
     def is_fresh(self, proof: float) -> bool:
         """Whether a look at that time still counts."""
-        return self._clock.seconds() - proof <= self._proof
+        return proof >= self._clock.seconds() - self._proof
 
     def state(self, document: Document, via: str) -> None:
         """Tell its state to all who know another."""
@@ -83,14 +83,14 @@ class Telling:
     ) -> tuple[dict[int, list[Tab]], bool, bool]:
         """Who is to be told now, by how far they were; whether others wait for a proof, or lag."""
         last, eyes = document.history.position, document.eyes
-        now, proof = self._clock.seconds(), self._proof
+        oldest = self._clock.seconds() - self._proof
         behind: dict[int, list[Tab]] = {}
         left = late = False
         for user_id, watcher in watchers:
             if watcher.position == last and watcher.apart is None:
                 continue
             seen = eyes.get(user_id)
-            if seen is not None and now - seen.file <= proof and watcher.lost_since is None:
+            if seen is not None and seen.file >= oldest and watcher.lost_since is None:
                 watcher.take_behind(last, behind)
                 late = late or watcher.apart is not None
             elif watcher.waits(last):

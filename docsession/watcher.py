@@ -108,16 +108,21 @@ class Watcher:
     def take_behind(self, last: int, into: dict[int, list[Tab]]) -> None:
         """Whoever was not told up to ``last`` is from now on; they are added by how far they were.
         Those that lag stay where they are."""
+        tabs, position = self.tabs, self.position
         if self.apart is None:
-            for tab in self.tabs:
+            for tab in tabs:
                 if tab.lagging:
                     break
             else:
-                into.setdefault(self.position, []).extend(self.tabs)
                 self.position = last
+                known = into.get(position)
+                if known is None:
+                    into[position] = [*tabs]
+                else:
+                    known += tabs
                 return
         left = {}
-        for tab in self.tabs:
+        for tab in tabs:
             position = self.told(tab)
             if position != last and tab.lagging:
                 left[tab] = position
