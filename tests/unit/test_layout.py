@@ -20,9 +20,9 @@ PACKAGE = ROOT / "docsession"
 # it here. What is new must be put somewhere.
 ROWS = (
     ("words", "docsession errors model times static"),
-    ("tools", "interfaces keys origins rpc schedule steady tasks telemetry user_channel"),
+    ("tools", "interfaces keys origins rpc schedule steady tasks telemetry user_channel wheel backlog"),
     ("settings", "config config_file redis_url"),
-    ("calls", "connection journal"),
+    ("calls", "connection journal outgoing"),
     (
         "Google",
         "google google.budget google.cache google.channel google.channel_calls google.channel_pace"
@@ -53,7 +53,11 @@ ROWS = (
     ),
     ("sessions", "drive_calls sessions live signout upkeep directory signin listings_here elsewhere"),
     ("catalogue", "method methods openrpc"),
-    ("web", "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming"),
+    (
+        "web",
+        "web web.admission web.answers web.content web.cookies web.doorway web.frames web.handshake"
+        " web.outbox web.pages web.sites web.socket web.streaming web.upgrade",
+    ),
     ("whole", "assembly daemon checkup tap migrate"),
 )
 ROW = {name: number for number, (_, names) in enumerate(ROWS) for name in names.split()}
