@@ -20,7 +20,10 @@ PACKAGE = ROOT / "docsession"
 # it here. What is new must be put somewhere.
 ROWS = (
     ("words", "docsession errors model times static"),
-    ("tools", "interfaces keys origins rpc schedule steady tasks telemetry user_channel wheel backlog"),
+    (
+        "tools",
+        "interfaces keys origins rpc schedule steady tasks telemetry user_channel wheel backlog",
+    ),
     ("settings", "config config_file redis_url"),
     ("calls", "connection journal outgoing"),
     (
@@ -28,8 +31,8 @@ ROWS = (
         "google google.budget google.cache google.channel google.channel_calls google.channel_pace"
         " google.channel_person google.channels google.drive google.drive_check google.drive_path"
         " google.drive_request google.feed google.fields google.gate google.grant google.http"
-        " google.line google.look google.notifications google.oauth google.pauses google.push google.refusals"
-        " google.slowing google.table google.channel_steps",
+        " google.line google.look google.notifications google.oauth google.pauses google.push"
+        " google.refusals google.slowing google.table google.channel_steps",
     ),
     (
         "store",
