@@ -225,6 +225,7 @@ def assemble(
         oauth,
         documents,
         clock,
+        wheel,
         config.sessions,
         limits,
         make_user=make_user,
