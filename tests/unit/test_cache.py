@@ -279,7 +279,7 @@ class CacheTests(SynchronousTestCase):
                     size = rng.randrange(3000)
                     self.read(f"get {file}", user=user, data=b"x" * size, files=file, about=file)
             total = sum(
-                len(cached.data) + OVERHEAD + len(k[0]) + len(str(k[1]))
+                len(cached.told) + OVERHEAD + len(k[0]) + len(str(k[1]))
                 for k, cached in self.cache._kept.items()
             )
             self.assertEqual(self.cache.size, total)

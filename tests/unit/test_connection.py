@@ -43,6 +43,9 @@ class FakeMethod:
         self.called = 0
         self._do = do
 
+    def at_once(self, connection: Connection, call: rpc.Call) -> bytes | None:
+        return None
+
     async def call(self, connection: Connection, call: rpc.Call) -> bytes:
         self.called += 1
         done = self._do(connection, call)

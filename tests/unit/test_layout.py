@@ -20,16 +20,16 @@ PACKAGE = ROOT / "docsession"
 # it here. What is new must be put somewhere.
 ROWS = (
     ("words", "docsession errors model times static"),
-    ("tools", "interfaces keys origins rpc schedule steady tasks telemetry user_channel"),
+    ("tools", "counting interfaces keys origins rpc schedule steady tasks telemetry user_channel"),
     ("settings", "config config_file redis_url"),
-    ("calls", "connection journal"),
+    ("calls", "batch connection journal"),
     (
         "Google",
         "google google.budget google.cache google.channel google.channel_calls google.channel_pace"
         " google.channel_person google.channels google.drive google.drive_check google.drive_path"
         " google.drive_request google.feed google.fields google.gate google.grant google.http"
-        " google.line google.look google.notifications google.oauth google.pauses google.push google.refusals"
-        " google.slowing google.table google.channel_steps",
+        " google.line google.look google.notifications google.oauth google.pauses google.push"
+        " google.questions google.refusals google.slowing google.table google.channel_steps",
     ),
     (
         "store",
