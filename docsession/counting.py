@@ -16,27 +16,31 @@ from prometheus_client.registry import Collector
 __all__ = ["PlainCounter", "PlainHistogram"]
 
 
+class _Counts(dict[tuple[str, ...], float]):
+    """By the labels' values, in order. What was not counted yet is 0."""
+
+    def __init__(self, form: Counter) -> None:
+        self._form = form
+
+    def __missing__(self, values: tuple[str, ...]) -> float:
+        self._form.labels(*values)
+        return 0
+
+
 class PlainCounter(Collector):
-    """Counts by labels. ``add`` takes their values in order, as one key."""
+    """Counts by labels: ``counter.counts["files.get", "ok"] += 1``, with the values as a tuple."""
 
     def __init__(self, name: str, what: str, labels: Sequence[str], *, registry: CollectorRegistry) -> None:
         # Only for the form of what is handed over, and for when each was counted first.
         self._form = Counter(name, what, labels, registry=None)
         self._labels = labels
-        self._counts: dict[tuple[str, ...], float] = {}
+        self.counts = _Counts(self._form)
         registry.register(self)
-
-    def add(self, values: tuple[str, ...], amount: float = 1) -> None:
-        try:
-            self._counts[values] += amount
-        except KeyError:
-            self._form.labels(*values)
-            self._counts[values] = amount
 
     def collect(self) -> Iterator[Metric]:
         for family in self._form.collect():
             family.samples = [
-                sample._replace(value=self._counts[tuple(sample.labels[label] for label in self._labels)])
+                sample._replace(value=self.counts[tuple(sample.labels[label] for label in self._labels)])
                 if sample.name.endswith("_total")
                 else sample
                 for sample in family.samples

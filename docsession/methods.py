@@ -141,8 +141,9 @@ class Catalogue:
     def _opened(self, connection: Connection, how: str) -> Any:
         browser = connection.browser
         user = browser.user if browser is not None else None
-        # After the answer, a tab that opens in the middle of a trouble hears of it.
-        self._clock.callLater(0, self._economy.troubles.tell, connection)
+        if self._economy.troubles.of(connection.user_id):
+            # After the answer, a tab that opens in the middle of a trouble hears of it.
+            self._clock.callLater(0, self._economy.troubles.tell, connection)
         return {
             "session": connection.identity.session_id,
             "how": how,

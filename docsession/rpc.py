@@ -80,6 +80,14 @@ _messages = msgspec.json.Decoder(list[msgspec.Raw])
 _anything = msgspec.json.Decoder(msgspec.Raw)
 
 
+def _call(usual: _Usual) -> Call | None:
+    """None for one whose params or id are no good."""
+    params, call_id = bytes(usual.params), bytes(usual.id)
+    if params[0] == _BRACE and (not call_id or (call_id[0] in _BEGINS_ID and len(call_id) <= _MAX_ID)):
+        return Call(usual.method, params, call_id or None)
+    return None
+
+
 def parse(payload: bytes, *, most: int) -> Call | Refused | list[Call | Refused]:
     """The call in one message; a list of them where it was a batch.
 
@@ -88,10 +96,8 @@ def parse(payload: bytes, *, most: int) -> Call | Refused | list[Call | Refused]
     try:
         # Strings are kept as they came, so nobody looks at their bytes again.
         _ = payload.isascii() or payload.decode()
-        usual = _usual(payload)
-        params, call_id = bytes(usual.params), bytes(usual.id)
-        if params[0] == _BRACE and (not call_id or (call_id[0] in _BEGINS_ID and len(call_id) <= _MAX_ID)):
-            return Call(usual.method, params, call_id or None)
+        if (call := _call(_usual(payload))) is not None:
+            return call
     except msgspec.ValidationError:
         pass  # a batch, or something to refuse with the right words
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -114,6 +120,11 @@ def _unusual(payload: bytes, most: int) -> Call | Refused | list[Call | Refused]
 
 
 def _one(message: msgspec.Raw) -> Call | Refused:
+    try:
+        if (call := _call(_usual(message))) is not None:
+            return call
+    except msgspec.ValidationError:
+        pass
     try:
         envelope = _envelope.decode(message)
     except msgspec.ValidationError:

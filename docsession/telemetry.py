@@ -255,7 +255,7 @@ class Metrics:
         self._units.labels(method).inc(units)
 
     def call(self, method: str, outcome: str, seconds: float) -> None:
-        self._calls.add((method, outcome))
+        self._calls.counts[method, outcome] += 1
         self._call_seconds.observe(seconds if seconds > 0 else 0.0)
 
     def refreshed(self, outcome: str) -> None:
@@ -273,7 +273,7 @@ class Metrics:
         self._looks.labels("comments" if comments else "file", why).inc()
 
     def told(self, via: str, receivers: int) -> None:
-        self._events.add((via,), receivers)
+        self._events.counts[(via,)] += receivers
 
     def settled(self, seconds: float) -> None:
         self._settled.observe(max(0.0, seconds))

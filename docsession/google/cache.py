@@ -139,8 +139,11 @@ class Cache:
 
     def kept(self, user_id: str, key: Hashable, *, max_age: float | None) -> Cached | None:
         """What :meth:`read` would give from here without asking anybody."""
+        kept = self._kept.get((user_id, key))
+        if kept is None:
+            return None
         patience = self._seconds if max_age is None or max_age > self._seconds else max_age
-        return self._younger((user_id, key), patience)
+        return kept if kept.as_of > self._clock.seconds() - patience else None
 
     def _part_from_older(self, full: tuple[str, Hashable], max_age: float | None) -> None:
         """A request that began before the answer that is wanted is not joined."""
