@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import msgspec
 from hypothesis import given
@@ -14,6 +15,19 @@ from docsession import rpc
 from docsession.errors import InvalidParams, NotFound, RateLimited
 
 CALL = b'{"jsonrpc":"2.0","method":"m","id":%s}'
+
+
+def _never(payload: bytes) -> None:
+    raise msgspec.ValidationError
+
+
+def _plain(calls: Any) -> Any:
+    """To be compared: an error is equal to itself alone."""
+    if isinstance(calls, list):
+        return [_plain(call) for call in calls]
+    if isinstance(calls, rpc.Refused):
+        return (calls.id, calls.error.code, calls.error.message, calls.error.data)
+    return calls
 
 
 def only(payload: bytes) -> rpc.Call | rpc.Refused:
@@ -164,6 +178,21 @@ class Reading(SynchronousTestCase):
         call = only(b'{"jsonrpc":"2.0","__proto__":{"id":5},"method":"m","meta":[1],"id":1}')
         self.assertEqual(call, rpc.Call("m", b"{}", b"1"))
 
+    @given(st.data())
+    def test_the_short_way_says_what_the_long_one_says(self, data: st.DataObject) -> None:
+        """Whatever is changed in a good call."""
+        payload = b'{"jsonrpc":"2.0","id":"a1","method":"drive.files.get","params":{"fileId":"x\\u00e9"}}'
+        for _ in range(data.draw(st.integers(0, 3))):
+            at = data.draw(st.integers(0, len(payload)))
+            cut = data.draw(st.integers(0, 3))
+            put = data.draw(st.sampled_from([*b' "{}[]:,0\\\xff\xc3n-.1e', *(b"id", b'"id":1,', b"null")]))
+            put = bytes([put]) if isinstance(put, int) else put
+            payload = payload[:at] + put + payload[at + cut :]
+        said = rpc.parse(payload, most=32)
+        with patch.object(rpc, "_usual", _never):
+            expected = rpc.parse(payload, most=32)
+        self.assertEqual(_plain(said), _plain(expected), payload)
+
     @given(st.binary(max_size=200))
     def test_any_bytes(self, payload: bytes) -> None:
         """Nothing that comes raises anything."""
@@ -297,6 +326,12 @@ class Writing(SynchronousTestCase):
                 },
             },
         )
+
+    def test_result_at_once(self) -> None:
+        for call_id, result in ((b'"a"', b'{"x":1}'), (b"1.50", b"[]")):
+            self.assertEqual(
+                rpc.result_answer(call_id, result), rpc.answer(call_id, rpc.result_outcome(result))
+            )
 
     def test_batch(self) -> None:
         answers = [rpc.answer(b"%d" % n, rpc.error_outcome(NotFound())) for n in range(3)]
