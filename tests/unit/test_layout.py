@@ -50,8 +50,8 @@ ROWS = (
     ("moving", "backend.redis_kinds backend.redis_rows backend.rows backend.sqlite_rows migration"),
     (
         "hub",
-        "attention belonging demand discussion document documents economy events hearsay hints"
-        " keeping learning listing listings looks neighbours spending telling troubles watching"
+        "attention belonging demand discussion document documents economy events hearsay hints history"
+        " keeping learning listing listings looks neighbours spending telling troubles watcher watching"
         " written sweeping",
     ),
     ("sessions", "drive_calls sessions live signout upkeep directory signin listings_here elsewhere"),
