@@ -101,8 +101,8 @@ class Connection(Outgoing):
         wheel: Wheel,
         on_lost: Callable[[Connection], None],
         on_call: Callable[[str, str, float], None] = lambda method, outcome, seconds: None,
-        on_lagging: Callable[[Outgoing], None] = lambda tab: None,
-        on_caught_up: Callable[[Outgoing], None] = lambda tab: None,
+        on_lagging: Callable[[Any], None] = lambda tab: None,
+        on_caught_up: Callable[[Any], None] = lambda tab: None,
     ) -> None:
         super().__init__(wire, limits, on_lagging, on_caught_up)
         self.identity = identity
