@@ -7,6 +7,7 @@ fresh is not told, but made to look first; who lags is told when it has caught u
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -18,7 +19,7 @@ from docsession.watcher import Tab, Watcher
 
 __all__ = ["TellAll", "Telling", "tell_each", "tell_lost", "tell_touched"]
 
-TellAll = Callable[[list[Tab], bytes], None]
+TellAll = Callable[[list[Any], bytes], None]
 
 
 def tell_each(tabs: list[Tab], payload: bytes) -> None:
