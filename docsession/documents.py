@@ -145,8 +145,8 @@ class Documents:
 
     def _join(self, tab: Tab, viewer: Viewer, document: Document, *, comments: bool) -> None:
         # Nothing may be waited for from here to the answer: that is what the tab counts as told.
-        document.join(viewer, tab, comments=comments)
-        self._watching.add(tab, viewer.id, document.id)
+        new = self._watching.add(tab, viewer.id, document.id)
+        document.join(viewer, tab, new=new, comments=comments)
         self._looks.joined(document, viewer.id, tab)
         if comments:
             self._neighbours.join_comments(document.id)

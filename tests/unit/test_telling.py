@@ -270,7 +270,7 @@ class AgainstAModel(SynchronousTestCase):
             tab.lagging = rng.random() < 0.3
             what = rng.randrange(6)
             if what == 0 or not model:
-                watcher.join(tab, last, comments=False)
+                watcher.join(tab, last, new=tab not in model, comments=False)
                 model[tab] = last
             elif what == 1 and len(model) > 1:
                 watcher.leave(tab)
@@ -317,7 +317,7 @@ class AgainstAModel(SynchronousTestCase):
         for _ in range(2000):
             tab, file_id = rng.choice([*users]), rng.choice("xyz")
             if rng.random() < 0.5:
-                index.add(tab, users[tab], file_id)
+                self.assertEqual(index.add(tab, users[tab], file_id), (tab, file_id) not in model)
                 model.add((tab, file_id))
             else:
                 index.remove(tab, file_id)
