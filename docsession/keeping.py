@@ -109,7 +109,7 @@ class Keeping:
     async def settle(self) -> None:
         """Wait until all is written."""
         self._settling = True
-        for file_id in self._saving:
+        for file_id in list(self._saving):
             self._resting.blow(file_id)
         await self._writing.settle()
 

@@ -59,7 +59,7 @@ class Rest(KeepingTestCase):
             self.change(number)
             self.clock.advance(0.01)
         self.assertEqual(self.versions()[0], 1)
-        self.assertEqual(len(self.versions()), 4)
+        self.assertIn(len(self.versions()), (4, 5))
         self.clock.advance(0.25)
         self.assertEqual(self.versions()[-1], 100)
         self.assertEqual(self.document.stored, self.document.mark)
