@@ -14,9 +14,9 @@ from docsession.telemetry import Metrics
 
 __all__ = ["EmbeddedBackend"]
 
-# A document that changes all the time is stored so often: each time costs a write to the disk, and
+# A document that changes all the time is stored once in so many seconds: each time costs a write to the disk, and
 # nobody but who starts after this process reads it.
-_REST = 0.25
+_REST = 1.0
 
 
 class EmbeddedBackend:

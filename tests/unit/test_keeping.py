@@ -60,7 +60,7 @@ class Rest(KeepingTestCase):
             self.clock.advance(0.01)
         self.assertEqual(self.versions()[0], 1)
         self.assertIn(len(self.versions()), (4, 5))
-        self.clock.advance(0.25)
+        self.clock.advance(0.5)
         self.assertEqual(self.versions()[-1], 100)
         self.assertEqual(self.document.stored, self.document.mark)
         self.assertEqual(self.clock.getDelayedCalls(), [])
