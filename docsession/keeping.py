@@ -126,6 +126,8 @@ class Keeping:
         try:
             for _ in range(_TRIES):
                 await self._let_rest(document)
+                # What came on the way is in the record.
+                via, self._saving[document.id] = self._saving[document.id] or via, None
                 record = document.record()
                 other = await self._store.save_document(record, replaces=document.stored)
                 document.saved(record)
@@ -138,10 +140,8 @@ class Keeping:
                     self.on_stored(document, via)
                 else:
                     self.on_other(document, other)
-                again = self._saving[document.id]
-                if again is None and document.mark == document.stored:
+                if self._saving[document.id] is None and document.mark == document.stored:
                     return
-                via, self._saving[document.id] = again or via, None
         finally:
             del self._saving[document.id]
 

@@ -14,8 +14,8 @@ from docsession.telemetry import Metrics
 
 __all__ = ["EmbeddedBackend"]
 
-# A document that changes all the time is stored once in so many seconds: each time costs a write to the disk, and
-# nobody but who starts after this process reads it.
+# A document that changes all the time is stored once in so many seconds: each time costs a write to
+# the disk, and nobody but who starts after this process reads it.
 _REST = 1.0
 
 
