@@ -6,7 +6,6 @@ It decodes, limits, dispatches and encodes. What a method does is the catalogue'
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,7 +31,9 @@ from docsession.errors import (
 )
 from docsession.interfaces import Wire
 from docsession.model import Identity
+from docsession.outgoing import Outgoing
 from docsession.tasks import Rate
+from docsession.wheel import Wheel
 
 if TYPE_CHECKING:
     from docsession.sessions import BrowserSession, UserSession
@@ -61,33 +62,30 @@ class Method(Protocol):
         """Do it; returns an outcome (see :func:`docsession.rpc.result_outcome`)."""
 
 
-class _Unread:
-    """How many bytes of events the page has not read yet.
-
-    The wire knows only how much it holds back in all. Answers are in that too, and a page that
-    is still reading a large answer it asked for is not slow to read its events.
-    """
-
-    def __init__(self) -> None:
-        self._sent = 0
-        self._events: deque[tuple[int, int]] = deque()  # where each ends in the stream, its length
-        self._bytes = 0
-
-    def add(self, length: int, *, event: bool) -> None:
-        self._sent += length
-        if event:
-            self._events.append((self._sent, length))
-            self._bytes += length
-
-    def bytes(self, held_back: int) -> int:
-        while self._events and self._events[0][0] <= self._sent - held_back:
-            self._bytes -= self._events.popleft()[1]
-        return self._bytes
-
-
-class Connection:
+class Connection(Outgoing):
     """Serves one socket. Its ``name`` is the tab's and outlives it; nothing else does."""
 
+    __slots__ = (
+        "__weakref__",
+        "_being_opened",
+        "_clock",
+        "_in_flight",
+        "_methods",
+        "_on_call",
+        "_on_lost",
+        "_opened_at",
+        "_patience",
+        "_rate",
+        "_running",
+        "browser",
+        "identity",
+        "name",
+        "origin",
+        "resumed",
+        "socket_id",
+        "trouble",
+        "visible",
+    )
     _log = Logger()
 
     def __init__(
@@ -100,9 +98,13 @@ class Connection:
         methods: Mapping[str, Method],
         limits: Limits,
         clock: IReactorTime,
+        wheel: Wheel,
         on_lost: Callable[[Connection], None],
         on_call: Callable[[str, str, float], None] = lambda method, outcome, seconds: None,
+        on_lagging: Callable[[Any], None] = lambda tab: None,
+        on_caught_up: Callable[[Any], None] = lambda tab: None,
     ) -> None:
+        super().__init__(wire, limits, on_lagging, on_caught_up)
         self.identity = identity
         self.origin = origin
         self.socket_id = socket_id
@@ -110,12 +112,11 @@ class Connection:
         self.resumed = False
         self._opened_at = clock.seconds()
         self.visible = True
+        self.lagging = False
         # What is wrong just now, as this tab was last told.
         self.trouble: str | None = None
         self.browser: BrowserSession | None = None
-        self._wire = wire
         self._methods = methods
-        self._limits = limits
         self._clock = clock
         self._on_lost = on_lost
         self._on_call = on_call
@@ -123,10 +124,8 @@ class Connection:
         self._rate = Rate(limits.calls_per_second, limits.calls_burst, clock.seconds())
         self._patience: Rate | None = None  # until it is tried
         self._in_flight = 0
-        self._unread = _Unread()
         self._being_opened = False
-        self._over = False
-        self._opening = clock.callLater(limits.open_within, self._not_opened)
+        wheel.after(limits.open_within, self)
 
     # -- what the rest of the server does with it
 
@@ -155,34 +154,17 @@ class Connection:
         self.name = name
         self.resumed = resumed
         self._opened_at = self._clock.seconds()
-        if self._opening.active():
-            self._opening.cancel()
 
     @property
     def sends_again(self) -> bool:
         """Whether what comes now may have come before, on another socket."""
         return self.resumed and self._clock.seconds() - self._opened_at < SENT_AGAIN_WITHIN
 
-    def notify(self, method: str, params: Any) -> None:
-        """Send an event."""
-        self.send_event(rpc.notification(method, params))
-
-    def send_event(self, payload: bytes) -> None:
-        """Send an encoded event; the same bytes go to everybody who gets the same."""
-        if self._over:
-            return
-        unread = self._unread.bytes(self._wire.unsent())
-        # One event alone may be larger than that: a live listing's is as large as the listing.
-        if unread and unread + len(payload) > self._limits.unsent_notification_bytes:
-            # It comes back with the versions it has and is told what it missed.
-            self.close(CloseCode.SLOW_CONSUMER, "reading too slowly")
-            return
-        self._unread.add(len(payload), event=True)
-        self._wire.send(payload)
-
     def close(self, code: CloseCode, reason: str) -> None:
         """Stop serving at once and begin to close the socket."""
         if not self._over:
+            if code != CloseCode.SLOW_CONSUMER:
+                self.pour_out()
             self._end()
             self._wire.close(code, reason)
 
@@ -200,26 +182,26 @@ class Connection:
             call = rpc.parse(payload, most=self._limits.batch)
             answer = self._begin_all(call) if isinstance(call, list) else self._begin(call)
             if isinstance(answer, bytes):
-                self._send_answer(answer)
+                self.send_answer(answer)
             elif answer is not None:
                 self._spawn(self._answer_later(answer))
         except Exception:
             self._failed(Failure())
+
+    def due(self, now: float) -> None:
+        """See :class:`docsession.wheel.Ticking`: session.open should have come."""
+        if self.browser is None:
+            self.close(CloseCode.NOT_OPENED_IN_TIME, "session.open did not come in time")
 
     # -- inside
 
     def _end(self) -> None:
         if self._over:
             return
-        self._over = True
-        if self._opening.active():
-            self._opening.cancel()
+        self.send_nothing_more()
         for running in list(self._running or ()):
             running.cancel()
         self._on_lost(self)
-
-    def _not_opened(self) -> None:
-        self.close(CloseCode.NOT_OPENED_IN_TIME, "session.open did not come in time")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         running = Deferred.fromCoroutine(work)
@@ -246,16 +228,7 @@ class Connection:
     async def _answer_later(self, answer: Coroutine[Any, Any, bytes | None]) -> None:
         said = await answer
         if said is not None:
-            self._send_answer(said)
-
-    def _send_answer(self, payload: bytes) -> None:
-        if self._over:
-            return
-        if self._wire.unsent() > self._limits.unsent_answer_bytes:
-            self.close(CloseCode.SLOW_CONSUMER, "reading too slowly")
-            return
-        self._unread.add(len(payload), event=False)
-        self._wire.send(payload)
+            self.send_answer(said)
 
     def _begin_all(self, calls: list[rpc.Call | rpc.Refused]) -> Answer:
         batch = Batch(self._limits.answer_bytes)

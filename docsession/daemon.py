@@ -210,7 +210,9 @@ class Daemon(Service):
         self._running.append(("push channels", assembly.channels.stopService))
         assembly.channels.startService()
         self._running.append(("tabs", lambda: Deferred.fromCoroutine(self._drain(assembly))))
-        self._listen("pages", config.server.listen, PublicSite(assembly.pages.resource(), reactor))
+        self._listen(
+            "pages", config.server.listen, PublicSite(assembly.pages.resource(), reactor, assembly.door)
+        )
         self._listen(
             "metrics", config.server.admin_listen, QuietSite(admin_resource(assembly.metrics), reactor)
         )

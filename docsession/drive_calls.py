@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IReactorTime
 
 from docsession import rpc
 from docsession.belonging import FOLDER
-from docsession.document import Tab, Viewer
 from docsession.documents import Documents
 from docsession.errors import OutcomeUnknown
 from docsession.google.cache import Cache, Cached, cached
@@ -25,6 +24,7 @@ from docsession.interfaces import Sending
 from docsession.listings import Listings
 from docsession.tasks import PerKey
 from docsession.times import rfc3339
+from docsession.watcher import Tab, Viewer
 
 __all__ = ["CACHED", "DriveCalls"]
 

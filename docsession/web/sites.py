@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from io import BytesIO
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HttpRequest
@@ -13,6 +14,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
 from docsession.telemetry import Metrics
+from docsession.web.doorway import Door, Doorway
 
 __all__ = ["PublicSite", "QuietSite", "admin_resource"]
 
@@ -107,8 +109,12 @@ class PublicSite(QuietSite):
 
     protocol = _PromptChannel  # type: ignore[assignment]
 
-    def __init__(self, resource: IResource, clock: IReactorTime) -> None:
+    def __init__(self, resource: IResource, clock: IReactorTime, door: Door) -> None:
         super().__init__(resource, clock, requestFactory=_SmallRequest, parsePOSTFormSubmission=False)
+        self._door = door
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return Doorway(self._door, partial(super().buildProtocol, addr))
 
 
 class _MetricsPage(Resource):
