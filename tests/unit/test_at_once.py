@@ -294,10 +294,13 @@ class Own(AtOnceTestCase):
         self.assertFalse(late.connection.open)
 
     def test_not_one_of_another_cookie(self) -> None:
-        fresh = Tab(self.stack, self.stack.identity())
-        error = fresh.refused("session.open", session=self.ann.identity.session_id)
-        self.assertEqual(error["code"], 1002)
-        self.assertFalse(fresh.connection.open)
+        """Whether the cookie's own session is live here or is not."""
+        other = self.stack.tab()
+        for identity in (self.stack.identity(), other.identity):
+            tab = Tab(self.stack, identity)
+            error = tab.refused("session.open", session=self.ann.identity.session_id)
+            self.assertEqual(error["code"], 1002)
+            self.assertFalse(tab.connection.open)
 
     def test_not_more_than_may_be(self) -> None:
         tabs = [Tab(self.stack, self.ann.identity) for _ in range(60)]
