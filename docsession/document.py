@@ -56,6 +56,8 @@ class Document:
         self.watchers: dict[str, Watcher] = {}
         # Of those who watch it, and of others who looked lately.
         self.eyes: dict[str, Eyes] = {}
+        # Whose proofs the store does not have yet: a change is not to cost as much as there are watchers.
+        self.unsaved: set[str] = set()
         # What changed, as far as somebody is still to be told of it.
         self.history = History()
         # Since when looks count as proofs: of one user, or (None) of everybody.
@@ -111,7 +113,7 @@ class Document:
         return document
 
     def record(self) -> DocumentRecord:
-        """For the store."""
+        """For the store, with the proofs that it does not have yet."""
         return DocumentRecord(
             self.id,
             self.version,
@@ -120,11 +122,22 @@ class Document:
             self.as_of,
             {
                 user: (eyes.file, eyes.comments)
-                for user, eyes in self.eyes.items()
-                if eyes.file or eyes.comments
+                for user, eyes in ((user, self.eyes.get(user)) for user in self.unsaved)
+                if eyes is not None and (eyes.file or eyes.comments)
             },
             self.doubted.get(None, 0.0),
         )
+
+    def saved(self, record: DocumentRecord) -> None:
+        """The store has these proofs, whatever became of the state."""
+        for user, proof in record.proofs.items():
+            if self.seen_by(user) == proof:
+                self.unsaved.discard(user)
+
+    def lost(self) -> None:
+        """The store has nothing of it any more."""
+        self.stored = None
+        self.unsaved = set(self.eyes)
 
     @property
     def mark(self) -> str:
@@ -145,6 +158,7 @@ class Document:
         for user_id, eyes in list(self.eyes.items()):
             if eyes.file < before and eyes.comments < before:
                 eyes.file = eyes.comments = 0.0
+                self.unsaved.discard(user_id)
                 if user_id not in self.watchers:
                     del self.eyes[user_id]
         self.doubted = {user: since for user, since in self.doubted.items() if since >= before}
@@ -190,6 +204,7 @@ class Document:
             self.doubt(min(record.doubted, now))
         for user_id, (file, comments) in record.proofs.items():
             self.prove(user_id, file=min(file, now), comments=min(comments, now))
+        self.saved(record)
         unsaved = self.mark != self.stored
         self.stored = record.mark
         self.as_of = max(self.as_of, min(record.as_of, now))
@@ -259,6 +274,7 @@ class Document:
             return False
         eyes = self._eyes(user_id)
         eyes.file, eyes.comments = max(eyes.file, file), max(eyes.comments, comments)
+        self.unsaved.add(user_id)
         return True
 
     def doubt(self, since: float, user_id: str | None = None) -> None:
