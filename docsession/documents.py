@@ -51,7 +51,7 @@ class Documents:
         self._clock = clock
         self._documents: dict[str, Document] = {}
         self._watching = Watching()
-        self._keeping = Keeping(backend.store, clock, proofs_last=polling.proof)
+        self._keeping = Keeping(backend.store, clock, proofs_last=polling.proof, rest=backend.rest)
         self._neighbours = Neighbours(backend.bus, backend.leases)
         self._learning = Learning(
             clock,
