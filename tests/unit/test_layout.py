@@ -53,7 +53,10 @@ ROWS = (
     ),
     ("sessions", "drive_calls sessions live signout upkeep directory signin listings_here elsewhere"),
     ("catalogue", "method methods openrpc"),
-    ("web", "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming"),
+    (
+        "web",
+        "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming web.turnstile",
+    ),
     ("whole", "assembly daemon checkup tap migrate"),
 )
 ROW = {name: number for number, (_, names) in enumerate(ROWS) for name in names.split()}
