@@ -27,7 +27,6 @@ from docsession.interfaces import Store
 from docsession.keys import Keys, Sealer, load_keys
 from docsession.sandbox.app import Sandbox, StateError
 from docsession.tasks import sleep, with_timeout
-from docsession.telemetry import Metrics
 from docsession.web.sites import PublicSite, QuietSite, admin_resource
 from docsession.web.turnstile import Turnstile, with_room
 
@@ -216,7 +215,7 @@ class Daemon(Service):
         assembly.channels.startService()
         self._running.append(("tabs", lambda: Deferred.fromCoroutine(self._drain(assembly))))
         turnstile = self._turnstile = Turnstile(reactor, config.limits.accepts_per_second)
-        self._measure(turnstile, assembly.metrics)
+        turnstile.measure(assembly.metrics)
         pages = PublicSite(assembly.pages.resource(), reactor, turnstile)
         turnstile.guard(await self._listen("pages", with_room(config.server.listen), pages))
         self._running.append(("turnstile", turnstile.stop))
@@ -239,13 +238,6 @@ class Daemon(Service):
         port: Any = await parsed.listen(site)
         self._running.append((f"listener of {what}", port.stopListening))
         return port
-
-    def _measure(self, turnstile: Turnstile, metrics: Metrics) -> None:
-        metrics.count("accepts", "Connections accepted.", lambda: turnstile.passed)
-        metrics.count(
-            "accepts_held_seconds", "How long new connections waited.", lambda: turnstile.held_seconds
-        )
-        metrics.watch("accepting", "0 while new connections wait.", lambda: float(not turnstile.holds))
 
     async def _health(self) -> Mapping[str, str]:
         held = self._turnstile is not None and self._turnstile.holds

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from docsession.telemetry import Metrics
+
 __all__ = ["Turnstile", "with_room"]
 
 # A listener that was held back is let go for what comes in so many seconds.
@@ -57,6 +59,12 @@ class Turnstile:
     def held_seconds(self) -> float:
         """How long it has held back in all."""
         return self._held_before + (self._clock.seconds() - self._held_since if self.holds else 0.0)
+
+    def measure(self, metrics: Metrics) -> None:
+        """What the operator sees of it."""
+        metrics.count("accepts", "Connections accepted.", lambda: self.passed)
+        metrics.count("accepts_held_seconds", "How long new ones had to wait.", lambda: self.held_seconds)
+        metrics.watch("accepting", "0 while new connections wait.", lambda: float(not self.holds))
 
     def guard(self, listener: Listener) -> None:
         """This is the one, from now on."""
