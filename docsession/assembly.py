@@ -39,11 +39,16 @@ from docsession.signin import SignIn
 from docsession.spending import Spending
 from docsession.telemetry import Metrics
 from docsession.user_channel import AllChannel, UserChannel
+from docsession.web.admission import Admission
 from docsession.web.answers import Proxies
 from docsession.web.content import Content
 from docsession.web.cookies import SessionCookie
+from docsession.web.doorway import Door
+from docsession.web.handshake import SocketFactory
 from docsession.web.pages import Pages
-from docsession.web.socket import SocketFactory, SocketResource
+from docsession.web.socket import Sockets
+from docsession.web.upgrade import SocketResource
+from docsession.wheel import Wheel
 
 __all__ = ["Assembly", "assemble", "new_id"]
 
@@ -68,6 +73,7 @@ class Assembly:
     catalogue: Catalogue
     connect: Callable[[Wire, Identity, str], Connection]
     pages: Pages
+    door: Door
     cookie: SessionCookie
     metrics: Metrics
 
@@ -90,6 +96,7 @@ def assemble(
     store = backend.store
     of_users, of_all = UserChannel(backend.bus), AllChannel(backend.bus)
     metrics = Metrics()
+    wheel = Wheel(clock)
 
     # -- Google
     http = GoogleHttp(
@@ -276,19 +283,17 @@ def assemble(
             methods=catalogue.methods,
             limits=limits,
             clock=clock,
+            wheel=wheel,
             on_lost=directory.lost,
             on_call=metrics.call,
         )
 
     # -- the web
     cookie = SessionCookie(CookieSigner(keys), config.server.public_url)
-    socket = SocketResource(
-        SocketFactory(clock, limits, connect),
-        cookie,
-        config.server.origins,
-        directory.admits,
-        on_refused=metrics.socket_refused,
-    )
+    sockets = Sockets(clock, limits, wheel, connect)
+    factory = SocketFactory(sockets)
+    admission = Admission(cookie, config.server.origins, directory.admits, is_full=lambda: sockets.is_full)
+    socket = SocketResource(factory, admission, on_refused=metrics.socket_refused)
     content = Content(
         directory,
         gate,
@@ -338,6 +343,7 @@ def assemble(
         catalogue=catalogue,
         connect=connect,
         pages=pages,
+        door=Door(factory, admission, wheel),
         cookie=cookie,
         metrics=metrics,
     )

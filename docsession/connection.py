@@ -6,7 +6,6 @@ It decodes, limits, dispatches and encodes. What a method does is the catalogue'
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,7 +30,9 @@ from docsession.errors import (
 )
 from docsession.interfaces import Wire
 from docsession.model import Identity
+from docsession.outgoing import Outgoing
 from docsession.tasks import Rate
+from docsession.wheel import Wheel
 
 if TYPE_CHECKING:
     from docsession.sessions import BrowserSession, UserSession
@@ -55,33 +56,30 @@ class Method(Protocol):
         """Do it; returns an outcome (see :func:`docsession.rpc.result_outcome`)."""
 
 
-class _Unread:
-    """How many bytes of events the page has not read yet.
-
-    The wire knows only how much it holds back in all. Answers are in that too, and a page that
-    is still reading a large answer it asked for is not slow to read its events.
-    """
-
-    def __init__(self) -> None:
-        self._sent = 0
-        self._events: deque[tuple[int, int]] = deque()  # where each ends in the stream, its length
-        self._bytes = 0
-
-    def add(self, length: int, *, event: bool) -> None:
-        self._sent += length
-        if event:
-            self._events.append((self._sent, length))
-            self._bytes += length
-
-    def bytes(self, held_back: int) -> int:
-        while self._events and self._events[0][0] <= self._sent - held_back:
-            self._bytes -= self._events.popleft()[1]
-        return self._bytes
-
-
-class Connection:
+class Connection(Outgoing):
     """Serves one socket. Its ``name`` is the tab's and outlives it; nothing else does."""
 
+    __slots__ = (
+        "__weakref__",
+        "_being_opened",
+        "_clock",
+        "_in_flight",
+        "_methods",
+        "_on_call",
+        "_on_lost",
+        "_opened_at",
+        "_patience",
+        "_rate",
+        "_running",
+        "browser",
+        "identity",
+        "name",
+        "origin",
+        "resumed",
+        "socket_id",
+        "trouble",
+        "visible",
+    )
     _log = Logger()
 
     def __init__(
@@ -94,9 +92,13 @@ class Connection:
         methods: Mapping[str, Method],
         limits: Limits,
         clock: IReactorTime,
+        wheel: Wheel,
         on_lost: Callable[[Connection], None],
         on_call: Callable[[str, str, float], None] = lambda method, outcome, seconds: None,
+        on_lagging: Callable[[Outgoing], None] = lambda tab: None,
+        on_caught_up: Callable[[Outgoing], None] = lambda tab: None,
     ) -> None:
+        super().__init__(wire, limits, on_lagging, on_caught_up)
         self.identity = identity
         self.origin = origin
         self.socket_id = socket_id
@@ -107,9 +109,7 @@ class Connection:
         # What is wrong just now, as this tab was last told.
         self.trouble: str | None = None
         self.browser: BrowserSession | None = None
-        self._wire = wire
         self._methods = methods
-        self._limits = limits
         self._clock = clock
         self._on_lost = on_lost
         self._on_call = on_call
@@ -117,10 +117,8 @@ class Connection:
         self._rate = Rate(limits.calls_per_second, limits.calls_burst, clock.seconds())
         self._patience = Rate(1.0, _PATIENCE, clock.seconds())
         self._in_flight = 0
-        self._unread = _Unread()
         self._being_opened = False
-        self._over = False
-        self._opening = clock.callLater(limits.open_within, self._not_opened)
+        wheel.after(limits.open_within, self)
 
     # -- what the rest of the server does with it
 
@@ -149,34 +147,17 @@ class Connection:
         self.name = name
         self.resumed = resumed
         self._opened_at = self._clock.seconds()
-        if self._opening.active():
-            self._opening.cancel()
 
     @property
     def sends_again(self) -> bool:
         """Whether what comes now may have come before, on another socket."""
         return self.resumed and self._clock.seconds() - self._opened_at < SENT_AGAIN_WITHIN
 
-    def notify(self, method: str, params: Any) -> None:
-        """Send an event."""
-        self.send_event(rpc.notification(method, params))
-
-    def send_event(self, payload: bytes) -> None:
-        """Send an encoded event; the same bytes go to everybody who gets the same."""
-        if self._over:
-            return
-        unread = self._unread.bytes(self._wire.unsent())
-        # One event alone may be larger than that: a live listing's is as large as the listing.
-        if unread and unread + len(payload) > self._limits.unsent_notification_bytes:
-            # It comes back with the versions it has and is told what it missed.
-            self.close(CloseCode.SLOW_CONSUMER, "reading too slowly")
-            return
-        self._unread.add(len(payload), event=True)
-        self._wire.send(payload)
-
     def close(self, code: CloseCode, reason: str) -> None:
         """Stop serving at once and begin to close the socket."""
         if not self._over:
+            if code != CloseCode.SLOW_CONSUMER:
+                self.pour_out()
             self._end()
             self._wire.close(code, reason)
 
@@ -196,20 +177,20 @@ class Connection:
         else:
             self._spawn(self._answer_one(calls[0]))
 
+    def due(self, now: float) -> None:
+        """See :class:`docsession.wheel.Ticking`: session.open should have come."""
+        if self.browser is None:
+            self.close(CloseCode.NOT_OPENED_IN_TIME, "session.open did not come in time")
+
     # -- inside
 
     def _end(self) -> None:
         if self._over:
             return
-        self._over = True
-        if self._opening.active():
-            self._opening.cancel()
+        self.send_nothing_more()
         for running in list(self._running):
             running.cancel()
         self._on_lost(self)
-
-    def _not_opened(self) -> None:
-        self.close(CloseCode.NOT_OPENED_IN_TIME, "session.open did not come in time")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         running = Deferred.fromCoroutine(work)
@@ -258,13 +239,7 @@ class Connection:
         return said
 
     def _send_answer(self, payload: bytes) -> None:
-        if self._over:
-            return
-        if self._wire.unsent() > self._limits.unsent_answer_bytes:
-            self.close(CloseCode.SLOW_CONSUMER, "reading too slowly")
-            return
-        self._unread.add(len(payload), event=False)
-        self._wire.send(payload)
+        self.send_answer(payload)
 
     async def _answer(self, call: rpc.Call | rpc.Refused) -> bytes | None:
         if self._over:

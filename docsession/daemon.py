@@ -216,7 +216,7 @@ class Daemon(Service):
         self._running.append(("tabs", lambda: Deferred.fromCoroutine(self._drain(assembly))))
         turnstile = self._turnstile = Turnstile(reactor, config.limits.accepts_per_second)
         turnstile.measure(assembly.metrics)
-        pages = PublicSite(assembly.pages.resource(), reactor, turnstile)
+        pages = PublicSite(assembly.pages.resource(), reactor, assembly.door, turnstile)
         turnstile.guard(await self._listen("pages", with_room(config.server.listen), pages))
         self._running.append(("turnstile", turnstile.stop))
         await self._listen(

@@ -36,16 +36,19 @@ __all__ = [
 
 
 class Wire(Protocol):
-    """All that a connection knows of its socket."""
+    """All that a connection knows of its socket. ``ready``: it takes more; else what it is given is
+    kept, however much it is."""
+
+    ready: bool
 
     def send(self, payload: bytes) -> None:
-        """Send one UTF-8 text message."""
+        """Send one UTF-8 text message, at the latest in the next turn of the reactor."""
+
+    def flush(self) -> None:
+        """Send now what was not sent yet."""
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake. Harmless when repeated."""
-
-    def unsent(self) -> int:
-        """Bytes accepted for sending that the kernel has not taken yet."""
 
 
 class Sending(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -13,6 +14,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
 from docsession.telemetry import Metrics
+from docsession.web.doorway import Door, Doorway
 from docsession.web.turnstile import Turnstile
 
 __all__ = ["PublicSite", "QuietSite", "admin_resource"]
@@ -108,14 +110,17 @@ class PublicSite(QuietSite):
 
     protocol = _PromptChannel  # type: ignore[assignment]
 
-    def __init__(self, resource: IResource, clock: IReactorTime, turnstile: Turnstile | None = None) -> None:
+    def __init__(
+        self, resource: IResource, clock: IReactorTime, door: Door, turnstile: Turnstile | None = None
+    ) -> None:
         super().__init__(resource, clock, requestFactory=_SmallRequest, parsePOSTFormSubmission=False)
+        self._door = door
         self._turnstile = turnstile
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         if self._turnstile is not None:
             self._turnstile.one_came()
-        return super().buildProtocol(addr)  # type: ignore[no-untyped-call]
+        return Doorway(self._door, partial(super().buildProtocol, addr))
 
 
 class _MetricsPage(Resource):

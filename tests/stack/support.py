@@ -548,7 +548,7 @@ class Web(Stack):
             self.media = MediaAgent(self.agent)
             self.agent = self.media  # type: ignore[assignment]
         super().start_server()
-        self.site = PublicSite(self.assembly.pages.resource(), self.clock)
+        self.site = PublicSite(self.assembly.pages.resource(), self.clock, self.assembly.door)
         self.site.startFactory()
 
     def stop_server(self) -> None:
@@ -567,7 +567,8 @@ class Web(Stack):
         for _ in range(40):
             super().flush()
             moved = [line.pump() for line in self.lines]
-            if not any(moved):
+            self.clock.advance(0)
+            if not any(moved) and not any(line.server.unread for line in self.lines if not line.stalled):
                 break
         self.lines = [
             line for line in self.lines if not (line.server.disconnected and line.client.disconnected)

@@ -15,6 +15,8 @@ from docsession.config import Limits
 from docsession.connection import Connection
 from docsession.errors import CloseCode, Forbidden
 from docsession.model import Identity
+from docsession.outgoing import tell_all
+from docsession.wheel import Wheel
 from tests.support import FakeWire
 
 SECRET = "a-secret-of-ours"
@@ -63,6 +65,7 @@ class ConnectionTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.wire = FakeWire()
         self.lost: list[Connection] = []
+        self.lagging: list[bool] = []
         self.counted: list[tuple[str, str]] = []
         self.waiting: list[Deferred[Any]] = []
         self.cancelled = 0
@@ -90,7 +93,10 @@ class ConnectionTestCase(SynchronousTestCase):
             methods=self.methods,
             limits=Limits(**limits),
             clock=self.clock,
+            wheel=Wheel(self.clock),
             on_lost=self.lost.append,
+            on_lagging=lambda tab: self.lagging.append(True),
+            on_caught_up=lambda tab: self.lagging.append(False),
             on_call=lambda method, outcome, seconds: self.counted.append((method, outcome)),
         )
 
@@ -217,8 +223,10 @@ class Opening(ConnectionTestCase):
         self.assertEqual(self.tab.user, "ann")
 
     def test_lost_before(self) -> None:
-        """A socket that goes before it was opened leaves no timer behind."""
+        """A socket that goes before it was opened is not closed later, and leaves no timer behind."""
         self.tab.lost()
+        self.clock.advance(20)
+        self.assertIsNone(self.wire.closed)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.lost, [self.tab])
 
@@ -492,11 +500,24 @@ class SlowReaders(ConnectionTestCase):
         self.wire.raw.clear()
 
     def event(self, size: int) -> None:
-        payload = rpc.notification("e", {"x": "x" * size})
-        reads = self.wire.pending == 0
-        self.tab.send_event(payload)
-        if not reads and self.wire.closed is None:
-            self.wire.pending += len(payload)
+        self.tab.send_event(rpc.notification("e", {"x": "x" * size}))
+
+    def state(self, size: int) -> None:
+        self.tab.tell(rpc.notification("s", {"x": "x" * size}))
+
+    def stop_reading(self) -> None:
+        self.wire.ready = False
+        self.tab.held_up()
+
+    def read(self, *, most: int = 10**9) -> None:
+        """Read all that waited, or as many bytes; the wire is full again after those."""
+        self.wire.ready = True
+        self.wire.full_after = most
+        self.tab.drained()
+
+    def held(self) -> int:
+        backlog = self.tab._backlog
+        return 0 if backlog is None else backlog.bytes
 
     def test_reading(self) -> None:
         """Any number of events may pass while they are read."""
@@ -507,28 +528,29 @@ class SlowReaders(ConnectionTestCase):
 
     def test_not_reading(self) -> None:
         """Events are held back up to 256 KiB, then it is closed with 4001."""
-        self.wire.pending = 1  # the line is full
-        sent = 0
+        self.stop_reading()
+        held = []
         while self.wire.closed is None:
+            held.append(self.held())
             self.event(10_000)
-            sent += 1
         self.assertEqual(self.wire.closed, (4001, "reading too slowly"))
-        self.assertEqual(len(self.wire.raw), sent - 1)
-        self.assertLessEqual(sum(map(len, self.wire.raw)), 256 * 1024)
-        self.assertGreater(sum(map(len, self.wire.raw)), 256 * 1024 - 11_000)
+        self.assertEqual(self.wire.raw, [])
+        self.assertLessEqual(held[-1], 256 * 1024)
+        self.assertGreater(held[-1], 256 * 1024 - 11_000)
+        self.assertEqual(self.held(), 0)
 
     def test_large_event(self) -> None:
         """A listing's event may be larger than that, when nothing else is unread."""
+        self.stop_reading()
         self.event(1_000_000)
         self.assertIsNone(self.wire.closed)
-        self.wire.pending = len(self.wire.raw[-1])
         self.event(10)
         self.assertEqual(self.wire.closed and self.wire.closed[0], 4001)
 
     def test_answers_are_not_events(self) -> None:
         """Who is still reading a large answer it asked for is not closed because of an event."""
+        self.stop_reading()
         self.send("large", 1, size=4_000_000)
-        self.wire.pending = len(self.wire.raw[-1])
         for _ in range(10):
             self.event(10_000)
         self.assertIsNone(self.wire.closed)
@@ -538,23 +560,100 @@ class SlowReaders(ConnectionTestCase):
 
     def test_half_read(self) -> None:
         """Events that were read make room for others."""
-        self.wire.pending = 1
+        self.stop_reading()
         for _ in range(20):
             self.event(10_000)
-        self.wire.pending = 10  # it has read all but the last ten bytes
+        self.read(most=150_000)
+        self.assertLess(self.held(), 60_000)
         for _ in range(20):
             self.event(10_000)
         self.assertIsNone(self.wire.closed)
 
+    def test_in_order(self) -> None:
+        """What waited is read in the order in which it was said, answers and events alike."""
+        self.stop_reading()
+        self.event(1)
+        self.send("echo", 1, x=1)
+        self.state(2)
+        self.event(3)
+        self.assertEqual(self.wire.raw, [])
+        self.read()
+        self.event(4)
+        read = [message.get("id") or len(message["params"]["x"]) for message in self.wire.sent[-5:]]
+        self.assertEqual(read, [1, 1, 2, 3, 4])
+        self.assertEqual(self.held(), 0)
+
     def test_answers(self) -> None:
         """Up to 8 MiB of answers wait, and one more."""
-        self.wire.pending = 8 * 1024 * 1024
-        self.send("echo", 1)
+        self.stop_reading()
+        for _ in range(3):
+            self.send("large", 1, size=2_900_000)
         self.assertIsNone(self.wire.closed)
-        self.wire.pending += 1
+        self.assertGreater(self.held(), 8 * 1024 * 1024)
         self.send("echo", 2)
         self.assertEqual(self.wire.closed, (4001, "reading too slowly"))
-        self.assertIsNone(self.said(2))
+
+    def test_states(self) -> None:
+        """Over the bound, states of documents are dropped, and told again when it has read."""
+        self.stop_reading()
+        self.event(10_000)
+        most = 0
+        for _ in range(1000):
+            self.state(10_000)
+            most = max(most, self.held())
+        self.assertIsNone(self.wire.closed)
+        self.assertEqual(self.lagging, [True])
+        self.assertLessEqual(most, 256 * 1024)
+        self.assertLess(self.held(), 11_000)
+        self.assertTrue(self.tab.lagging)
+        self.read()
+        self.assertEqual(self.lagging, [True, False])
+        self.assertFalse(self.tab.lagging)
+        self.assertEqual([message.get("method") for message in self.wire.sent[1:]], ["e"])
+
+    def test_lagging(self) -> None:
+        """Whoever lags may still be told what cannot be told again, up to the bound."""
+        self.stop_reading()
+        for _ in range(30):
+            self.state(10_000)
+        self.event(200_000)
+        self.assertIsNone(self.wire.closed)
+        self.event(100_000)
+        self.assertEqual(self.wire.closed, (4001, "reading too slowly"))
+        self.assertEqual(self.lagging, [True])
+
+    def test_half_lagging(self) -> None:
+        """It has caught up when it has read all, not before."""
+        self.stop_reading()
+        self.event(200_000)
+        for _ in range(30):
+            self.state(10_000)
+        self.event(50_000)
+        self.read(most=100_000)
+        self.assertEqual(self.lagging, [True])
+        self.read()
+        self.assertEqual(self.lagging, [True, False])
+
+    def test_goodbye(self) -> None:
+        """Who is closed for another reason is still sent what waited."""
+        self.stop_reading()
+        self.event(10)
+        self.tab.close(CloseCode.SIGNED_OUT, "signed out")
+        self.assertEqual(len(self.wire.raw), 1)
+        self.assertEqual(self.wire.closed, (4500, "signed out"))
+        self.event(10)
+        self.state(10)
+        tell_all([self.tab], b"{}")
+        self.assertEqual(len(self.wire.raw), 1)
+
+    def test_all(self) -> None:
+        """The same state is told to many: who reads slowly is told later."""
+        tell_all([self.tab], b'{"n": 1}')
+        self.stop_reading()
+        tell_all([self.tab], b'{"n": 2}')
+        self.assertEqual(self.wire.raw, [b'{"n": 1}'])
+        self.read()
+        self.assertEqual(self.wire.raw, [b'{"n": 1}', b'{"n": 2}'])
 
 
 class Ending(ConnectionTestCase):

@@ -20,16 +20,19 @@ PACKAGE = ROOT / "docsession"
 # it here. What is new must be put somewhere.
 ROWS = (
     ("words", "docsession errors model times static"),
-    ("tools", "interfaces keys origins rpc schedule steady tasks telemetry user_channel"),
+    (
+        "tools",
+        "interfaces keys origins rpc schedule steady tasks telemetry user_channel wheel backlog",
+    ),
     ("settings", "config config_file redis_url"),
-    ("calls", "connection journal"),
+    ("calls", "connection journal outgoing"),
     (
         "Google",
         "google google.budget google.cache google.channel google.channel_calls google.channel_pace"
         " google.channel_person google.channels google.drive google.drive_check google.drive_path"
         " google.drive_request google.feed google.fields google.gate google.grant google.http"
-        " google.line google.look google.notifications google.oauth google.pauses google.push google.refusals"
-        " google.slowing google.table google.channel_steps",
+        " google.line google.look google.notifications google.oauth google.pauses google.push"
+        " google.refusals google.slowing google.table google.channel_steps",
     ),
     (
         "store",
@@ -55,7 +58,8 @@ ROWS = (
     ("catalogue", "method methods openrpc"),
     (
         "web",
-        "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming web.turnstile",
+        "web web.admission web.answers web.content web.cookies web.doorway web.frames web.handshake"
+        " web.outbox web.pages web.sites web.socket web.streaming web.turnstile web.upgrade",
     ),
     ("whole", "assembly daemon checkup tap migrate"),
 )
