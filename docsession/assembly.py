@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent, IBodyProducer
 
+from docsession.assembly_web import assemble_web
 from docsession.config import Config, Secrets
 from docsession.connection import Connection
 from docsession.directory import Directory
@@ -30,7 +31,7 @@ from docsession.google.oauth import OAuth
 from docsession.google.push import Push
 from docsession.interfaces import Backend, Wire
 from docsession.journal import Journal
-from docsession.keys import CookieSigner, Keys
+from docsession.keys import Keys
 from docsession.listings_here import ListingsHere
 from docsession.methods import Catalogue
 from docsession.model import Grant, Identity, User
@@ -39,15 +40,9 @@ from docsession.signin import SignIn
 from docsession.spending import Spending
 from docsession.telemetry import Metrics
 from docsession.user_channel import AllChannel, UserChannel
-from docsession.web.admission import Admission
-from docsession.web.answers import Proxies
-from docsession.web.content import Content
 from docsession.web.cookies import SessionCookie
 from docsession.web.doorway import Door
-from docsession.web.handshake import SocketFactory
 from docsession.web.pages import Pages
-from docsession.web.socket import Sockets
-from docsession.web.upgrade import SocketResource
 from docsession.wheel import Wheel
 
 __all__ = ["Assembly", "assemble", "new_id"]
@@ -225,6 +220,7 @@ def assemble(
         oauth,
         documents,
         clock,
+        wheel,
         config.sessions,
         limits,
         make_user=make_user,
@@ -288,37 +284,19 @@ def assemble(
             on_call=metrics.call,
         )
 
-    # -- the web
-    cookie = SessionCookie(CookieSigner(keys), config.server.public_url)
-    sockets = Sockets(clock, limits, wheel, connect)
-    factory = SocketFactory(sockets)
-    admission = Admission(cookie, config.server.origins, directory.admits, is_full=lambda: sockets.is_full)
-    socket = SocketResource(factory, admission, on_refused=metrics.socket_refused)
-    content = Content(
-        directory,
-        gate,
-        economy.slowing,
-        agent,
-        clock,
-        api=google.endpoints.api,
-        answer_within=google.answer_within,
-        silence=google.media_silence,
-    )
-    pages = Pages(
+    web = assemble_web(
+        config,
+        keys,
+        clock=clock,
+        wheel=wheel,
+        agent=agent,
+        economy=economy,
         directory=directory,
         sign_in=sign_in,
-        content=content,
         notifications=push.notifications,
-        cookie=cookie,
-        socket=socket,
-        clock=clock,
-        lifetimes=config.sessions,
-        limits=limits,
-        public_url=config.server.public_url,
-        origins=config.server.origins,
-        proxies=Proxies(config.server.trusted_proxies),
-        demo=config.server.demo,
-        sandbox_url=None if sandbox_url is None else f"{sandbox_url}/sandbox/",
+        connect=connect,
+        metrics=metrics,
+        sandbox_url=sandbox_url,
         health=health,
         new_id=new_id,
     )
@@ -342,8 +320,8 @@ def assemble(
         journal=journal,
         catalogue=catalogue,
         connect=connect,
-        pages=pages,
-        door=Door(factory, admission, wheel),
-        cookie=cookie,
+        pages=web.pages,
+        door=web.door,
+        cookie=web.cookie,
         metrics=metrics,
     )

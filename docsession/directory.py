@@ -29,6 +29,7 @@ from docsession.signout import SignOut
 from docsession.tasks import Flights
 from docsession.upkeep import TOUCH, Upkeep
 from docsession.user_channel import AllChannel, UserChannel
+from docsession.wheel import Wheel
 
 __all__ = ["Directory"]
 
@@ -49,6 +50,7 @@ class Directory(Service):
         oauth: OAuth,
         documents: Documents,
         clock: IReactorTime,
+        wheel: Wheel,
         lifetimes: Lifetimes,
         limits: Limits,
         *,
@@ -66,7 +68,7 @@ class Directory(Service):
         self._lifetimes = lifetimes
         self._limits = limits
         self._make_user = make_user
-        self._live = LiveSessions(clock, lifetimes.linger, on_ended=self._ended)
+        self._live = LiveSessions(clock, wheel, lifetimes.linger, on_ended=self._ended)
         self._everybody = everybody
         self._sign_out = SignOut(
             store,

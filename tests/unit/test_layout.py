@@ -61,7 +61,7 @@ ROWS = (
         "web web.admission web.answers web.content web.cookies web.doorway web.frames web.handshake"
         " web.outbox web.pages web.sites web.socket web.streaming web.turnstile web.upgrade",
     ),
-    ("whole", "assembly daemon checkup tap migrate"),
+    ("whole", "assembly assembly_web daemon checkup tap migrate"),
 )
 ROW = {name: number for number, (_, names) in enumerate(ROWS) for name in names.split()}
 
