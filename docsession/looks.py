@@ -94,6 +94,12 @@ class Looks:
         late = now + self._rng.uniform(0, interval) if spread else now
         self.schedule.by((FILE, document.id), max(late, document.as_of + interval))
 
+    def plan_anew(self, document: Document) -> None:
+        """Due one interval after the last look, and not before, unless it was called for."""
+        if (FILE, document.id) not in self._why:
+            due = document.as_of + self._intervals.of(document)
+            self.schedule.at((FILE, document.id), max(self._clock.seconds(), due))
+
     def plan_comments(self, document: Document) -> None:
         """Due after the longest time that comments are not looked at."""
         interval = self._intervals.of_comments(document)
