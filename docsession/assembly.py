@@ -35,6 +35,7 @@ from docsession.keys import Keys
 from docsession.listings_here import ListingsHere
 from docsession.methods import Catalogue
 from docsession.model import Grant, Identity, User
+from docsession.outgoing import tell_all
 from docsession.sessions import UserSession
 from docsession.signin import SignIn
 from docsession.spending import Spending
@@ -161,6 +162,7 @@ def assemble(
         polling,
         economy.allowance,
         on_moved=cache.drop_file,
+        tell_all=tell_all,
         elsewhere=lambda user_id: listings.hinted(user_id),
         observer=metrics,
     )
@@ -282,6 +284,8 @@ def assemble(
             wheel=wheel,
             on_lost=directory.lost,
             on_call=metrics.call,
+            on_lagging=documents.lags,
+            on_caught_up=documents.caught_up,
         )
 
     web = assemble_web(

@@ -153,6 +153,26 @@ class Directory(Service):
         browser, how = await self._climb(connection.identity)
         if connection.browser is not None:
             raise InvalidRequest("this session is open already")
+        return self._let_in(connection, browser, how, name=name, new_id=new_id, visible=visible)
+
+    def open_now(self, connection: Connection, *, name: str | None, new_id: str, visible: bool) -> str | None:
+        """As :meth:`open`, where nothing must be waited for: the session is live here. Else None."""
+        browser = self._live.browsers.get(connection.identity.session_id)
+        if browser is None or self._is_over(connection.identity):
+            return None
+        return self._let_in(connection, browser, "live", name=name, new_id=new_id, visible=visible)
+
+    def _let_in(
+        self,
+        connection: Connection,
+        browser: BrowserSession,
+        how: str,
+        *,
+        name: str | None,
+        new_id: str,
+        visible: bool,
+    ) -> str:
+        """The end of the ladder. Raises TooMany."""
         older = None if name is None else browser.named(name)
         try:
             self._count(browser, older)

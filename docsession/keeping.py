@@ -118,6 +118,7 @@ class Keeping:
             for _ in range(_TRIES):
                 record = document.record()
                 other = await self._store.save_document(record, replaces=document.stored)
+                document.saved(record)
                 if document.gone:
                     await self._store.delete_document(document.id)
                     return

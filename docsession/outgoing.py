@@ -31,8 +31,8 @@ class Outgoing:
         self,
         wire: Wire,
         limits: Limits,
-        on_lagging: Callable[[Outgoing], None],
-        on_caught_up: Callable[[Outgoing], None],
+        on_lagging: Callable[[Any], None],
+        on_caught_up: Callable[[Any], None],
     ) -> None:
         self.lagging = False
         self._wire = wire

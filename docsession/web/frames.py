@@ -245,8 +245,7 @@ def _check_close(payload: bytes) -> None:
     code = close_code(payload)
     if code is None:
         return
-    if len(payload) == 1:
-        raise _Broken(_PROTOCOL_ERROR, "half a close code")
+    # Half a code is read as a number under 256, which is none either.
     if not (code in _CODES or 3000 <= code < 5000):
         raise _Broken(_PROTOCOL_ERROR, "a close code that may not be sent")
     _check_utf8(payload[2:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from docsession.config import Polling
 from docsession.errors import GoogleUnavailable
 from tests.unit.hub import FILE, FakeTab, FakeViewer, HubTestCase, comment, view
@@ -104,6 +106,54 @@ class Intervals(HubTestCase):
         self.assertEqual(counted[-2:], ["touched", "comments_moved"])
         self.assertIn("hidden", counted)
         self.assertEqual(self.world.counts.settlings, [0.0])
+
+    def test_who_joins_many_others_does_not_make_anybody_ask_about_all_of_them(self) -> None:
+        asked: list[str] = []
+        self.world.channels |= {f"user-{number}" for number in range(50)}
+        allowance = self.hub._learning._intervals
+        self.patch(allowance, "_has_channel", lambda user: asked.append(user) or user in self.world.channels)
+        for number in range(50):
+            self.watch(FakeViewer(self.world, f"user-{number}"), FakeTab(visible=False))
+        self.assertLess(len(asked), 200)
+
+    def test_many_who_come_back_at_once_bring_no_look_forward(self) -> None:
+        people = [FakeViewer(self.world, f"user-{number}") for number in range(100)]
+        for person in people:
+            self.watch(person)
+        self.successResultOf(Deferred.fromCoroutine(self.hub.stop()))
+        self.world.start()
+        self.world.clock.advance(300)
+        before = sum(len(person.looks) for person in people)
+        for person in people:
+            self.watch(person)
+        due = self.hub.schedule.due(("file", FILE))
+        self.assertGreater(due or 0, self.world.clock.seconds() + 0.5)
+        self.assertEqual(sum(len(person.looks) for person in people), before)
+
+    def test_one_who_joins_visibly_where_all_were_hidden_makes_it_due_sooner(self) -> None:
+        hidden = [self.watch(self.ann, FakeTab(visible=False)), self.watch(self.bob, FakeTab(visible=False))]
+        self.assertLessEqual(self.looks_in(30), 1)
+        self.hub.forget(hidden[0])
+        self.watch(self.ann)
+        self.assertApproximates(self.looks_in(100), 18, 4)
+
+    def test_one_who_leaves_no_longer_counts(self) -> None:
+        self.watch(self.ann, FakeTab(visible=False))
+        seen = [self.watch(self.bob), self.watch(self.ann)]
+        for tab in seen:
+            self.hub.forget(tab)
+        self.looks_in(10)
+        self.assertApproximates(self.looks_in(290), 5, 2)
+
+    def test_one_without_a_channel_who_joins_or_leaves(self) -> None:
+        self.world.channels |= {"ann"}
+        self.watch(self.ann)
+        bob = self.watch(self.bob)  # Google tells nobody of what Bob could hear of
+        self.looks_in(10)
+        self.assertApproximates(self.looks_in(100), 18, 4)
+        self.hub.forget(bob)
+        self.looks_in(10)
+        self.assertApproximates(self.looks_in(600), 10, 3)
 
     def test_defaults(self) -> None:
         polling = Polling()

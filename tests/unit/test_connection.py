@@ -29,7 +29,10 @@ class FakeBrowser:
 
 
 class FakeMethod:
-    """A method that does what a test says, and knows how often it was called."""
+    """A method that does what a test says, and knows how often it was called.
+
+    ``at_once``: where that needs no waiting, it is done so.
+    """
 
     def __init__(
         self,
@@ -38,14 +41,23 @@ class FakeMethod:
         *,
         before_open: bool = False,
         needs_user: bool = False,
+        at_once: bool = False,
     ) -> None:
         self.name = name
+        self.prompt = at_once
         self.before_open = before_open
         self.needs_user = needs_user
         self.called = 0
         self._do = do
 
+    def at_once(self, connection: Connection, call: rpc.Call) -> bytes | None:
+        if not self.prompt:
+            return None
+        self.called += 1
+        return rpc.encode(self._do(connection, call))
+
     async def call(self, connection: Connection, call: rpc.Call) -> bytes:
+        assert not self.prompt, "it needed no waiting"
         self.called += 1
         done = self._do(connection, call)
         if isinstance(done, Deferred):
@@ -57,6 +69,8 @@ class ConnectionTestCase(SynchronousTestCase):
     """A connection over a fake wire with a few methods."""
 
     toml: dict[str, Any] = {}
+    # Whether methods that need no waiting are done so.
+    at_once = False
 
     def setUp(self) -> None:
         self.connect(**self.toml)
@@ -71,18 +85,19 @@ class ConnectionTestCase(SynchronousTestCase):
         self.cancelled = 0
         self.browser: Any = FakeBrowser()
         self.opening: Deferred[None] | None = None
+        prompt = self.at_once
         self.methods = {
             method.name: method
             for method in (
                 FakeMethod("open", self.do_open, before_open=True),
-                FakeMethod("echo", lambda _, call: json.loads(bytes(call.params))),
+                FakeMethod("echo", lambda _, call: json.loads(call.params), at_once=prompt),
                 FakeMethod("wait", self.do_wait),
-                FakeMethod("mine", lambda connection, _: "mine", needs_user=True),
-                FakeMethod("refuse", self.do_refuse),
-                FakeMethod("fail", self.do_fail),
-                FakeMethod("large", lambda _, call: "x" * json.loads(bytes(call.params))["size"]),
-                FakeMethod("leave", lambda connection, _: connection.close(CloseCode.SIGNED_OUT, "bye")),
-                FakeMethod("garbage", lambda _, __: "\ud800"),
+                FakeMethod("mine", lambda connection, _: "mine", needs_user=True, at_once=prompt),
+                FakeMethod("refuse", self.do_refuse, at_once=prompt),
+                FakeMethod("fail", self.do_fail, at_once=prompt),
+                FakeMethod("large", lambda _, call: "x" * json.loads(call.params)["size"], at_once=prompt),
+                FakeMethod("leave", self.do_leave, at_once=prompt),
+                FakeMethod("garbage", lambda _, __: "\ud800", at_once=prompt),
             )
         }
         self.tab = Connection(
@@ -118,6 +133,9 @@ class ConnectionTestCase(SynchronousTestCase):
 
     def do_refuse(self, connection: Connection, call: rpc.Call) -> Any:
         raise Forbidden("not here", reason="because")
+
+    def do_leave(self, connection: Connection, call: rpc.Call) -> Any:
+        connection.close(CloseCode.SIGNED_OUT, "bye")
 
     def do_fail(self, connection: Connection, call: rpc.Call) -> Any:
         raise ZeroDivisionError(SECRET)
@@ -320,6 +338,12 @@ class Answering(ConnectionTestCase):
         self.assertEqual(len(self.said(2)["result"]), limit - 11)  # type: ignore[index]
         self.send("large", 3, size=limit - len('"result":""') + 1)
         self.assertEqual(self.error(3)[0], 1013)
+
+    def test_nothing_is_left_of_a_call_that_is_answered(self) -> None:
+        self.send("wait", "w")
+        self.waiting[0].callback("waited")
+        self.send("echo")
+        self.assertIsNone(self.tab._running)
 
 
 class Batches(ConnectionTestCase):
@@ -732,3 +756,64 @@ class Ending(ConnectionTestCase):
         self.tab.lost()
         self.assertIsNone(self.said("s"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class OpeningAtOnce(Opening):
+    """The same with methods that need no waiting, as all that follow."""
+
+    at_once = True
+
+
+class AnsweringAtOnce(Answering):
+    at_once = True
+
+    def test_answered_before_what_waits(self) -> None:
+        self.send("wait", "w")
+        self.send("echo", "e")
+        self.assertEqual(self.said("e"), {"result": {}})
+        self.assertIsNone(self.said("w"))
+
+    def test_nothing_runs_for_it(self) -> None:
+        """No task, also not while it is done."""
+        self.methods["echo"]._do = lambda connection, _: connection._running is None
+        self.send("echo")
+        self.assertEqual(self.said(), {"result": True})
+
+    def test_the_same_bytes(self) -> None:
+        """An answer is the same however it came about."""
+        self.send("echo", "é", x="y")
+        at_once = self.wire.raw[-1]
+        self.methods["echo"].prompt = False
+        self.send("echo", "é", x="y")
+        self.assertEqual(self.wire.raw[-1], at_once)
+
+
+class BatchesAtOnce(Batches):
+    at_once = True
+
+    def test_nothing_that_waits(self) -> None:
+        """Answered by one message, and nothing is left."""
+        self.send_text([{"jsonrpc": "2.0", "id": n, "method": "echo"} for n in range(3)] + [7])
+        (answers,) = self.wire.sent
+        self.assertEqual([answer["id"] for answer in answers], [0, 1, 2, None])
+        self.assertIsNone(self.tab._running)
+
+
+class BoundsAtOnce(Bounds):
+    at_once = True
+
+
+class SlowReadersAtOnce(SlowReaders):
+    at_once = True
+
+
+class EndingAtOnce(Ending):
+    at_once = True
+
+    def test_a_call_that_does_not_let_go(self) -> None:
+        self.methods["echo"].prompt = False
+        super().test_a_call_that_does_not_let_go()
+
+    def test_a_call_that_fails_when_cancelled(self) -> None:
+        self.methods["echo"].prompt = False
+        super().test_a_call_that_fails_when_cancelled()
