@@ -175,7 +175,7 @@ class Documents:
     def caught_up(self, tab: Tab) -> None:
         """The tab lags no more: of each document it is told the latest state, if it knows another."""
         for document, user_id in self._watched(tab):
-            if not tab.lagging and user_id in document.watchers:
+            if user_id in document.watchers:  # and was not closed by what it was sent
                 self._telling.caught_up(document, user_id)
 
     def _watched(self, tab: Tab) -> list[tuple[Document, str]]:
