@@ -81,6 +81,7 @@ class Document:
         self.unsaid_move = False
         # The mark of the state that the store has, as far as is known here.
         self.stored: str | None = None
+        self.stored_at = float("-inf")
         # Whether anybody has it before their eyes, and whether Google would tell all of them of a
         # change; None: to be worked out anew.
         self.visible: bool | None = None

@@ -49,9 +49,10 @@ class Documents:
         tell_all: TellAll = tell_each,
     ) -> None:
         self._clock = clock
+        self._began = clock.seconds()
         self._documents: dict[str, Document] = {}
         self._watching = Watching()
-        self._keeping = Keeping(backend.store, clock, proofs_last=polling.proof)
+        self._keeping = Keeping(backend.store, clock, proofs_last=polling.proof, rest=backend.rest)
         self._neighbours = Neighbours(backend.bus, backend.leases)
         self._learning = Learning(
             clock,
@@ -225,7 +226,11 @@ class Documents:
         """Google tells us of this user's changes from now on, or no longer does."""
         for document in self._learning.watched_by(user_id):
             document.announced = None
-            self._looks.plan(document)
+            if document.as_of < self._began:
+                # After a restart all that is stored would be looked at once more than it is due.
+                self._looks.plan_anew(document)
+            else:
+                self._looks.plan(document)
 
     def __len__(self) -> int:
         return len(self._documents)

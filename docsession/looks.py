@@ -95,6 +95,12 @@ class Looks:
         late = now + self._rng.uniform(0, interval) if spread else now
         self.schedule.by((FILE, document.id), max(late, document.as_of + interval))
 
+    def plan_anew(self, document: Document) -> None:
+        """Due one interval after the last look, and not before, unless it was called for."""
+        if (FILE, document.id) not in self._why:
+            due = document.as_of + self._intervals.of(document)
+            self.schedule.at((FILE, document.id), max(self._clock.seconds(), due))
+
     def joined(self, document: Document, user_id: str, tab: Tab) -> None:
         """A tab watches it from now on."""
         changed = self._intervals.joined(document, user_id, visible=tab.visible)

@@ -15,6 +15,7 @@ from twisted.web.server import Request, Site
 
 from docsession.telemetry import Metrics
 from docsession.web.doorway import Door, Doorway
+from docsession.web.turnstile import Turnstile
 
 __all__ = ["PublicSite", "QuietSite", "admin_resource"]
 
@@ -109,11 +110,16 @@ class PublicSite(QuietSite):
 
     protocol = _PromptChannel  # type: ignore[assignment]
 
-    def __init__(self, resource: IResource, clock: IReactorTime, door: Door) -> None:
+    def __init__(
+        self, resource: IResource, clock: IReactorTime, door: Door, turnstile: Turnstile | None = None
+    ) -> None:
         super().__init__(resource, clock, requestFactory=_SmallRequest, parsePOSTFormSubmission=False)
         self._door = door
+        self._turnstile = turnstile
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
+        if self._turnstile is not None:
+            self._turnstile.one_came()
         return Doorway(self._door, partial(super().buildProtocol, addr))
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport, ITransport
@@ -140,6 +140,8 @@ class Line:
     def __init__(self, site: Any, client: Any, address: str) -> None:
         kind = IPv6Address if ":" in address else IPv4Address
         here, there = kind("TCP", "127.0.0.1", 8765), kind("TCP", address, 40000)
+        if address == "unix":
+            here, there = UNIXAddress("/run/docsession.sock"), UNIXAddress(None)
         self.stalled = False
         self.server, self.client = End(here, there), End(there, here)
         self.client.protocol = client
