@@ -48,9 +48,10 @@
 #define MOST_TIMES (1 << 22)
 #define BUFFER (1 << 20)
 #define PROBE_EVERY 0.05
-/* What the bundled client waits where nothing told it how long. */
+/* What the bundled client waits where nothing told it how long, and for how long it tries. */
 #define FIRST_PAUSE 0.5
 #define LONGEST_PAUSE 20.0
+#define OPEN_WITHIN 20.0
 
 static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="; /* of the one key that all requests have */
 static const unsigned char MASK[4] = {0x37, 0xfa, 0x21, 0x3d};
@@ -71,7 +72,7 @@ struct connection {
     uint32_t heard;  /* bit n % 32 is the parity of n / 32 of the last event n */
     uint32_t number; /* of the last request */
     uint32_t outstanding;
-    double began, due, pause, asked;
+    double began, tried, due, pause, asked;
     struct text request, *say, *again;
     char *rest; /* the beginning of a frame that has not come whole */
     uint32_t rest_length, rest_size;
@@ -242,6 +243,7 @@ static void begin(struct connection *c) {
     c->said = c->answered = c->deaf = 0;
     c->rest_length = 0;
     c->outstanding = 0;
+    c->tried = now();
     c->state = CONNECTING;
     if (connect(c->fd, (struct sockaddr *)&g->address, g->address_length) < 0 && errno != EINPROGRESS) {
         /* A unix socket whose backlog is full says so at once. */
@@ -792,12 +794,18 @@ static void command_returns(char **word) {
     printf("returns\n");
 }
 
+static int gave_up;
+
 static void come_back(struct group *g, double at) {
     for (int i = 0; i < g->count; i++) {
         struct connection *c = &g->connections[i];
         if (c->state == WAITING && c->due <= at) {
             c->due = 0;
             begin(c);
+        } else if ((c->state == CONNECTING || c->state == UPGRADING || c->state == STARTING) &&
+                   at - c->tried > OPEN_WITHIN) {
+            gave_up++;
+            lose(c);
         }
     }
 }
@@ -809,13 +817,13 @@ static void command_herd(char **word) {
     int wanted = 0, lost = 0;
     uint64_t strange = g->strange;
     for (int i = 0; i < g->count; i++) wanted += g->connections[i].state != IDLE;
-    g->back = 0;
+    g->back = gave_up = 0;
     requests_done = wrong = 0;
     time_count = probe_count = 0;
     while (now() < until) {
         turn(1);
         double at = now();
-        if (at - looked < 0.001) continue;
+        if (at - looked < 0.005) continue;
         looked = at;
         come_back(g, at);
         come_back(prober, at);
@@ -835,8 +843,8 @@ static void command_herd(char **word) {
     }
     struct group *probe = prober;
     prober = NULL;
-    printf("herd wanted=%d back=%d open=%d first=%.3f all=%.3f strange=%llu probes=%llu probe_wrong=%llu", wanted, g->back,
-           g->opened, first, all, (unsigned long long)(g->strange - strange), (unsigned long long)requests_done,
+    printf("herd wanted=%d back=%d open=%d gave_up=%d first=%.3f all=%.3f strange=%llu probes=%llu probe_wrong=%llu", wanted, g->back,
+           g->opened, gave_up, first, all, (unsigned long long)(g->strange - strange), (unsigned long long)requests_done,
            (unsigned long long)wrong);
     print_times();
     print_some(probe_times, probe_count, "probe_");

@@ -77,6 +77,7 @@ def herd(*, quick: bool = False) -> dict[str, Any]:
             "stopped_after": stopped,
             "listening_after": started,
             "back": answer["open"],
+            "gave_up": answer["gave_up"],
             "all_back_after": answer["all"],
             "google_calls": calls,
             "google_calls_ordinary": ordinary,
