@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 ENVSTAMP := $(VENV)/.installed
 DEVSTAMP := $(VENV)/.installed-dev
 
+# How many tests run at once.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, len(os.sched_getaffinity(0))))' 2>/dev/null || echo 2)
+
 .DEFAULT_GOAL := help
 .PHONY: help venv run bench bench-google bench-cluster test lint types check docs clean drive-table layout
 
@@ -33,8 +36,9 @@ tests/strangers/node_modules: tests/strangers/package.json
 	else echo "npm is not here: the test with the npm JSON-RPC client will be skipped"; fi
 
 test: $(DEVSTAMP) tests/strangers/node_modules  ## every test: pytest, and the unit tests under trial too
-	$(BIN)/python -m pytest
-	$(BIN)/trial --temp-directory=.trial tests.unit
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not alone'
+	$(BIN)/python -m pytest -m alone
+	$(BIN)/trial --temp-directory=.trial --jobs $(WORKERS) tests.unit
 
 bench: $(DEVSTAMP) ## the main job: 200 people, 2,000 files, 100 browsers, cuts and a kill; about two minutes
 	$(BIN)/python -m benchmarks.main_job --json bench-main-job.json

@@ -153,24 +153,19 @@ class Directory(Service):
         browser, how = await self._climb(connection.identity)
         if connection.browser is not None:
             raise InvalidRequest("this session is open already")
-        return self._let_in(connection, browser, how, name=name, new_id=new_id, visible=visible)
+        connection.visible = visible
+        return self._let_in(connection, browser, how, name=name, new_id=new_id)
 
     def open_now(self, connection: Connection, *, name: str | None, new_id: str, visible: bool) -> str | None:
         """As :meth:`open`, where nothing must be waited for: the session is live here. Else None."""
         browser = self._live.browsers.get(connection.identity.session_id)
         if browser is None or self._is_over(connection.identity):
             return None
-        return self._let_in(connection, browser, "live", name=name, new_id=new_id, visible=visible)
+        connection.visible = visible
+        return self._let_in(connection, browser, "live", name=name, new_id=new_id)
 
     def _let_in(
-        self,
-        connection: Connection,
-        browser: BrowserSession,
-        how: str,
-        *,
-        name: str | None,
-        new_id: str,
-        visible: bool,
+        self, connection: Connection, browser: BrowserSession, how: str, *, name: str | None, new_id: str
     ) -> str:
         """The end of the ladder. Raises TooMany."""
         older = None if name is None else browser.named(name)
@@ -189,7 +184,6 @@ class Directory(Service):
         # A journal that was lost knows nothing of an older name.
         epoch = self._store.epoch
         resumed = name is not None and how != "new" and is_of_epoch(name, epoch)
-        connection.visible = visible
         connection.opened(
             browser,
             name if name is not None and resumed else connection_name(epoch, new_id),

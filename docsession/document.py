@@ -81,6 +81,7 @@ class Document:
         self.unsaid_move = False
         # The mark of the state that the store has, as far as is known here.
         self.stored: str | None = None
+        self.stored_at = float("-inf")
         # Whether anybody has it before their eyes, and whether Google would tell all of them of a
         # change; None: to be worked out anew.
         self.visible: bool | None = None
@@ -297,13 +298,13 @@ class Document:
 
     # -- who watches
 
-    def join(self, viewer: Viewer, tab: Tab, *, comments: bool) -> None:
-        """The tab watches, and is told the state by what it is answered now."""
+    def join(self, viewer: Viewer, tab: Tab, *, new: bool, comments: bool) -> None:
+        """The tab watches, anew or as before, and is told the state by what it is answered now."""
         watcher = self.watchers.get(viewer.id)
         if watcher is None:
             watcher = self.watchers[viewer.id] = Watcher(viewer)
         watcher.viewer = viewer
-        watcher.join(tab, self.history.position, comments=comments)
+        watcher.join(tab, self.history.position, new=new, comments=comments)
         if comments or self._commented:
             self._commented = comments or None
 

@@ -52,7 +52,7 @@ class Documents:
         self._began = clock.seconds()
         self._documents: dict[str, Document] = {}
         self._watching = Watching()
-        self._keeping = Keeping(backend.store, clock, proofs_last=polling.proof)
+        self._keeping = Keeping(backend.store, clock, proofs_last=polling.proof, rest=backend.rest)
         self._neighbours = Neighbours(backend.bus, backend.leases)
         self._learning = Learning(
             clock,
@@ -146,8 +146,8 @@ class Documents:
 
     def _join(self, tab: Tab, viewer: Viewer, document: Document, *, comments: bool) -> None:
         # Nothing may be waited for from here to the answer: that is what the tab counts as told.
-        document.join(viewer, tab, comments=comments)
-        self._watching.add(tab, viewer.id, document.id)
+        new = self._watching.add(tab, viewer.id, document.id)
+        document.join(viewer, tab, new=new, comments=comments)
         self._looks.joined(document, viewer.id, tab)
         if comments:
             self._neighbours.join_comments(document.id)
@@ -175,7 +175,7 @@ class Documents:
     def caught_up(self, tab: Tab) -> None:
         """The tab lags no more: of each document it is told the latest state, if it knows another."""
         for document, user_id in self._watched(tab):
-            if not tab.lagging and user_id in document.watchers:
+            if user_id in document.watchers:  # and was not closed by what it was sent
                 self._telling.caught_up(document, user_id)
 
     def _watched(self, tab: Tab) -> list[tuple[Document, str]]:

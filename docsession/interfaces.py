@@ -327,10 +327,12 @@ class Shares(Protocol):
 
 @dataclass(frozen=True)
 class Backend:
-    """What nodes share. ``several``: there may be others; else it is all in this process."""
+    """What nodes share. ``several``: there may be others; else it is all in this process. ``rest``: for
+    so many seconds a document that was stored is not stored again."""
 
     store: Store
     bus: Bus
     leases: Leases
     shares: Shares
     several: bool = False
+    rest: float = 0.0

@@ -100,7 +100,13 @@ class Catalogue:
             ),
             Entry("session.status", NoParams, "What is watched and how fresh it is.", at_once=self._status),
             Entry("rpc.discover", NoParams, "This document.", at_once=self._discover, needs_user=False),
-            Entry("documents.watch", WatchParams, "Be told of every change to a document.", self._watch),
+            Entry(
+                "documents.watch",
+                WatchParams,
+                "Be told of every change to a document.",
+                self._watch,
+                at_once=self._watch_at_once,
+            ),
             Entry("documents.unwatch", UnwatchParams, "No longer be told.", at_once=self._unwatch),
             Entry("documents.watching", NoParams, "What this tab watches.", at_once=self._watching),
             Entry(
@@ -195,8 +201,7 @@ class Catalogue:
         return self._described
 
     async def _watch(self, connection: Connection, params: WatchParams) -> Any:
-        if self._documents.count(connection, beside=params.file_id) >= self._limits.watches_per_connection:
-            raise TooMany("watches", self._limits.watches_per_connection)
+        self._has_room(connection, params)
         return await self._documents.watch(
             connection,
             connection.user,
@@ -205,6 +210,21 @@ class Catalogue:
             comments=params.comments,
             mark=params.comments_mark,
         )
+
+    def _watch_at_once(self, connection: Connection, params: WatchParams) -> Any:
+        self._has_room(connection, params)
+        return self._documents.watch_at_once(
+            connection,
+            connection.user,
+            params.file_id,
+            version=params.version,
+            comments=params.comments,
+            mark=params.comments_mark,
+        )
+
+    def _has_room(self, connection: Connection, params: WatchParams) -> None:
+        if self._documents.count(connection, beside=params.file_id) >= self._limits.watches_per_connection:
+            raise TooMany("watches", self._limits.watches_per_connection)
 
     def _unwatch(self, connection: Connection, params: UnwatchParams) -> Any:
         self._documents.unwatch(connection, params.file_id)

@@ -71,9 +71,9 @@ class Watcher:
     def wants_comments(self) -> bool:
         return self.comments is not None
 
-    def join(self, tab: Tab, position: int, *, comments: bool) -> None:
-        """The tab watches, and knows what an answer tells it now."""
-        if tab not in self.tabs:
+    def join(self, tab: Tab, position: int, *, new: bool, comments: bool) -> None:
+        """The tab watches, anew or as before, and knows what an answer tells it now."""
+        if new:
             self.tabs = (*self.tabs, tab)
         self.place(tab, position)
         self._forget_comments(tab)

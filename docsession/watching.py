@@ -33,14 +33,17 @@ class Watching:
             if not asked_for and self._beginning.get(tab) is asked_for:
                 del self._beginning[tab]
 
-    def add(self, tab: Tab, user_id: str, file_id: str) -> None:
-        """A tab is one user's as long as it watches anything."""
+    def add(self, tab: Tab, user_id: str, file_id: str) -> bool:
+        """Whether it did not watch that before. A tab is one user's as long as it watches anything."""
         known = self._by_tab.get(tab)
         if known is None:
             self._tabs[user_id] = (*self._tabs.get(user_id, ()), tab)
             self._by_tab[tab] = (user_id, file_id)
         elif file_id not in known[1:]:
             self._by_tab[tab] = (*known, file_id)
+        else:
+            return False
+        return True
 
     def remove(self, tab: Tab, file_id: str) -> None:
         """Harmless where it was not there."""

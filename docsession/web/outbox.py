@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from docsession.web.frames import frame
 
-__all__ = ["Flushed", "Outbox", "is_clear", "kernel_socket"]
+__all__ = ["Flushed", "Outbox", "is_clear", "kernel_socket", "not_taken"]
 
 
 class Flushed(Protocol):
@@ -59,6 +59,15 @@ def kernel_socket(transport: Any) -> Any:
     if isinstance(transport, tcp.Connection) and not transport.TLS:
         return transport.socket
     return None
+
+
+def not_taken(sock: Any, data: bytes) -> bytes:
+    """Offer it to the kernel; returns what it did not take. Where the wire is broken that is all of it,
+    which the transport finds out in a moment."""
+    try:
+        return data[sock.send(data) :]
+    except OSError:
+        return data
 
 
 def is_clear(transport: Any) -> bool:

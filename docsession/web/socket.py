@@ -20,7 +20,7 @@ from docsession.errors import CloseCode
 from docsession.interfaces import Wire
 from docsession.model import Identity
 from docsession.web.frames import BINARY, CLOSE, PING, PONG, TEXT, VIOLATION, FrameReader, close_frame, frame
-from docsession.web.outbox import Outbox, is_clear, kernel_socket
+from docsession.web.outbox import Outbox, is_clear, kernel_socket, not_taken
 from docsession.wheel import Wheel
 
 __all__ = ["Socket", "Sockets"]
@@ -181,13 +181,9 @@ class Socket:
         self._pending = None
         data = pending if isinstance(pending, bytes) else b"".join(pending)
         if self._sock is not None and (not self._spilt or self._is_clear()):
-            try:
-                sent = self._sock.send(data)
-            except OSError:
-                sent = 0  # full, or broken, which the transport finds out in a moment
-            if sent == len(data):
+            data = not_taken(self._sock, data)
+            if not data:
                 return
-            data = data[sent:]
             self._spilt = True
             if self.transport.producer is not self:
                 self.transport.registerProducer(self, True)

@@ -8,12 +8,15 @@ Nothing outlives the ``with``: the child has a process group of its own, which i
 
 from __future__ import annotations
 
+import itertools
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,12 +34,36 @@ class ChildFailed(AssertionError):
     """The child ended, or never did what it was waited for; with what it had said until then."""
 
 
+# Below what systems take for outgoing connections (Linux from 32768), which would take a free port away
+# before its listener is there.
+_PORTS = range(12_000, 32_000)
+_HELD = 200
+_claims: deque[int] = deque()  # file descriptors
+_next_port = itertools.cycle(_PORTS)
+for _ in range(secrets.randbelow(len(_PORTS))):
+    next(_next_port)
+
+
 def free_port() -> int:
-    """A loopback port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody listens on, and that no other process of tests is given.
+
+    The UDP port of that number says so: it is held until long after the listener is there.
+    """
+    for port in itertools.islice(_next_port, len(_PORTS)):
+        claim = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            claim.bind((_HOST, port))
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((_HOST, port))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim.detach())
+        if len(_claims) > _HELD:
+            os.close(_claims.popleft())
+        return port
+    raise ChildFailed("all ports are taken")
 
 
 def twistd(*arguments: str) -> list[str]:

@@ -170,6 +170,7 @@ def test_several_daemons_are_reached_through_one_address_and_their_calls_told_ap
         cluster.assert_quiet()
 
 
+@pytest.mark.alone
 def test_a_crowd_comes_back_and_the_checker_has_nothing_to_say(tmp_path: Path) -> None:
     """On one daemon: so what is said of several is not the harness's doing."""
     seed = world(people=6, shared=6, writers=3)

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cluster_checker import Run, complaints, write
 from tests.daemon.cluster import LIMITS, Cluster
 from tests.daemon.cluster_crowd import Crowd, world
@@ -26,7 +28,7 @@ from tests.daemon.cluster_faults import (
 )
 from tests.daemon.redis_server import needs_redis
 
-pytestmark = needs_redis
+pytestmark = [needs_redis, pytest.mark.alone]
 
 PEOPLE, SHARED, TABS = 20, 20, 60
 LEASE = 3.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from twisted.internet.defer import Deferred
 
 from docsession.config import Polling
@@ -154,6 +156,39 @@ class Intervals(HubTestCase):
         self.hub.forget(bob)
         self.looks_in(10)
         self.assertApproximates(self.looks_in(600), 10, 3)
+
+    def test_a_channel_that_ends_without_a_word_is_noticed_at_the_next_look(self) -> None:
+        self.world.channels |= {"ann"}
+        self.watch(self.ann)
+        self.looks_in(10)
+        self.world.channels.clear()
+        self.looks_in(80)
+        self.assertApproximates(self.looks_in(100), 18, 4)
+
+    def test_what_is_remembered_of_all_who_watch_is_what_one_would_count(self) -> None:
+        rng = random.Random(9)
+        self.hub.schedule.stopService()
+        self.watch(self.bob, FakeTab(visible=False))
+        document, intervals = self.hub._documents[FILE], self.hub._learning._intervals
+        people = [FakeViewer(self.world, user) for user in "xyz"]
+        tabs = {FakeTab(visible=False): rng.choice(people) for _ in range(6)}
+        for _ in range(600):
+            tab, what = rng.choice([*tabs]), rng.randrange(4)
+            if what == 0:
+                self.watch(tabs[tab], tab, comments=rng.random() < 0.3)
+            elif what == 1:
+                self.hub.forget(tab)
+            elif what == 2:
+                tab.visible = rng.random() < 0.3
+                self.hub.attention(tab)
+            else:
+                user = rng.choice([*people, self.bob]).id
+                self.world.channels ^= {user}
+                self.hub.channel_changed(user)
+            watchers = document.watchers.values()
+            self.assertEqual(intervals.visible(document), any(watcher.visible for watcher in watchers))
+            self.assertEqual(intervals.announced(document), self.world.channels >= {*document.watchers})
+            self.assertEqual(document.wants_comments, any(watcher.comments for watcher in watchers))
 
     def test_defaults(self) -> None:
         polling = Polling()

@@ -324,6 +324,7 @@ class Watching(HubTestCase):
         self.bob.answer()
         self.assertEqual(self.successResultOf(watching)["version"], "1")
         self.assertEqual(len(self.hub), 1)
+        self.assertIsNotNone(self.hub.schedule.due(("file", FILE)))
 
     def test_an_alias_is_the_file_it_stands_for(self) -> None:
         tab = FakeTab()

@@ -106,6 +106,20 @@ class InStep(TellingTestCase):
         self.assertEqual(len(self.document().history), 0)
 
 
+class Refused(TellingTestCase):
+    def test_whose_look_was_refused_is_told_nothing_though_another_node_lets_them_in(self) -> None:
+        ann = self.watch(self.ann, comments=True)
+        self.watch(self.bob)
+        self.ann.failing = refused()
+        self.hub.written.access_changed(FILE)
+        self.world.advance(1)
+        now = self.world.clock.seconds()
+        self.document().prove("ann", file=now, comments=now)  # so the other node says
+        self.write(2)
+        self.hub.written.learn_comment(self.bob, FILE, comment("c1"), teller=None)
+        self.assertEqual(ann.raw, [])
+
+
 class Lagging(TellingTestCase):
     def test_told_once_of_the_latest_state_when_it_has_caught_up(self) -> None:
         other, slow = self.watch(self.ann), self.lagging()
@@ -256,7 +270,7 @@ class AgainstAModel(SynchronousTestCase):
             tab.lagging = rng.random() < 0.3
             what = rng.randrange(6)
             if what == 0 or not model:
-                watcher.join(tab, last, comments=False)
+                watcher.join(tab, last, new=tab not in model, comments=False)
                 model[tab] = last
             elif what == 1 and len(model) > 1:
                 watcher.leave(tab)
@@ -303,7 +317,7 @@ class AgainstAModel(SynchronousTestCase):
         for _ in range(2000):
             tab, file_id = rng.choice([*users]), rng.choice("xyz")
             if rng.random() < 0.5:
-                index.add(tab, users[tab], file_id)
+                self.assertEqual(index.add(tab, users[tab], file_id), (tab, file_id) not in model)
                 model.add((tab, file_id))
             else:
                 index.remove(tab, file_id)
