@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent, IBodyProducer
 
+from docsession.assembly_web import assemble_web
 from docsession.config import Config, Secrets
 from docsession.connection import Connection
 from docsession.directory import Directory
@@ -30,20 +31,20 @@ from docsession.google.oauth import OAuth
 from docsession.google.push import Push
 from docsession.interfaces import Backend, Wire
 from docsession.journal import Journal
-from docsession.keys import CookieSigner, Keys
+from docsession.keys import Keys
 from docsession.listings_here import ListingsHere
 from docsession.methods import Catalogue
 from docsession.model import Grant, Identity, User
+from docsession.outgoing import tell_all
 from docsession.sessions import UserSession
 from docsession.signin import SignIn
 from docsession.spending import Spending
 from docsession.telemetry import Metrics
 from docsession.user_channel import AllChannel, UserChannel
-from docsession.web.answers import Proxies
-from docsession.web.content import Content
 from docsession.web.cookies import SessionCookie
+from docsession.web.doorway import Door
 from docsession.web.pages import Pages
-from docsession.web.socket import SocketFactory, SocketResource
+from docsession.wheel import Wheel
 
 __all__ = ["Assembly", "assemble", "new_id"]
 
@@ -68,6 +69,7 @@ class Assembly:
     catalogue: Catalogue
     connect: Callable[[Wire, Identity, str], Connection]
     pages: Pages
+    door: Door
     cookie: SessionCookie
     metrics: Metrics
 
@@ -90,6 +92,7 @@ def assemble(
     store = backend.store
     of_users, of_all = UserChannel(backend.bus), AllChannel(backend.bus)
     metrics = Metrics()
+    wheel = Wheel(clock)
 
     # -- Google
     http = GoogleHttp(
@@ -159,6 +162,7 @@ def assemble(
         polling,
         economy.allowance,
         on_moved=cache.drop_file,
+        tell_all=tell_all,
         elsewhere=lambda user_id: listings.hinted(user_id),
         observer=metrics,
     )
@@ -218,6 +222,7 @@ def assemble(
         oauth,
         documents,
         clock,
+        wheel,
         config.sessions,
         limits,
         make_user=make_user,
@@ -276,44 +281,26 @@ def assemble(
             methods=catalogue.methods,
             limits=limits,
             clock=clock,
+            wheel=wheel,
             on_lost=directory.lost,
             on_call=metrics.call,
+            on_lagging=documents.lags,
+            on_caught_up=documents.caught_up,
         )
 
-    # -- the web
-    cookie = SessionCookie(CookieSigner(keys), config.server.public_url)
-    socket = SocketResource(
-        SocketFactory(clock, limits, connect),
-        cookie,
-        config.server.origins,
-        directory.admits,
-        on_refused=metrics.socket_refused,
-    )
-    content = Content(
-        directory,
-        gate,
-        economy.slowing,
-        agent,
-        clock,
-        api=google.endpoints.api,
-        answer_within=google.answer_within,
-        silence=google.media_silence,
-    )
-    pages = Pages(
+    web = assemble_web(
+        config,
+        keys,
+        clock=clock,
+        wheel=wheel,
+        agent=agent,
+        economy=economy,
         directory=directory,
         sign_in=sign_in,
-        content=content,
         notifications=push.notifications,
-        cookie=cookie,
-        socket=socket,
-        clock=clock,
-        lifetimes=config.sessions,
-        limits=limits,
-        public_url=config.server.public_url,
-        origins=config.server.origins,
-        proxies=Proxies(config.server.trusted_proxies),
-        demo=config.server.demo,
-        sandbox_url=None if sandbox_url is None else f"{sandbox_url}/sandbox/",
+        connect=connect,
+        metrics=metrics,
+        sandbox_url=sandbox_url,
         health=health,
         new_id=new_id,
     )
@@ -337,7 +324,8 @@ def assemble(
         journal=journal,
         catalogue=catalogue,
         connect=connect,
-        pages=pages,
-        cookie=cookie,
+        pages=web.pages,
+        door=web.door,
+        cookie=web.cookie,
         metrics=metrics,
     )

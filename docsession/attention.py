@@ -45,16 +45,30 @@ class Intervals:
 
     def visible(self, document: Document) -> bool:
         """Whether anybody has it before their eyes."""
-        return any(watcher.visible for watcher in document.watchers.values())
+        if document.visible is None:
+            document.visible = any(watcher.visible for watcher in document.watchers.values())
+        return document.visible
 
     def announced(self, document: Document) -> bool:
         """Whether Google would tell every one of its watchers of a change."""
-        return bool(document.watchers) and all(map(self._has_channel, document.watchers))
+        if document.announced is None:
+            document.announced = bool(document.watchers) and all(map(self._has_channel, document.watchers))
+        return document.announced
+
+    def joined(self, document: Document, user_id: str, *, visible: bool) -> bool:
+        """Somebody watches it from now on. Whether it is to be looked at more or less often for that;
+        nobody else who watches has to be asked."""
+        document.stirred_at = self._clock.seconds()
+        if visible:
+            document.visible = True
+        if len(document.watchers) == 1 or document.announced:
+            document.announced = self._has_channel(user_id)
+        return self._unstretched(document) != document.planned
 
     def of(self, document: Document) -> float:
         """From one look to the next; the document's demand is that from now on. Where another node
         looks: after how long it should have."""
-        interval = self._unstretched(document)
+        document.planned = interval = self._unstretched(document)
         if self._mine(FILE, document.id):
             self._demand.plan(document.id, self._cost(COSTS["read"]), interval)
             return self._spread(interval)

@@ -12,6 +12,7 @@ import msgspec
 from docsession.origins import origin_of
 
 __all__ = [
+    "UNIX",
     "Backend",
     "Config",
     "Google",
@@ -29,6 +30,10 @@ __all__ = [
 # TOML knows inf and nan; both have an upper bound, so that they are refused.
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=10**9)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**50)]
+
+
+# Among the trusted proxies: whoever reaches a listener that is a unix socket.
+UNIX = "unix"
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,6 +145,8 @@ class Limits(Section, frozen=True):
     connections_per_session: Count = 32
     connections_per_user: Count = 128
     connections: Count = 20_000
+    accepts_per_second: Seconds = 500
+    opens_per_second: Seconds = 500
     unsent_notification_bytes: Count = 256 * 1024
     unsent_answer_bytes: Count = 8 * 1024 * 1024
     new_cookies_burst: Count = 100

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from docsession.config import Config, GoogleEndpoints, Secrets, Section
+from docsession.config import UNIX, Config, GoogleEndpoints, Secrets, Section
 from docsession.errors import ConfigError
 from docsession.origins import exact_origin, is_loopback, site_of, split
 from docsession.redis_url import parse_redis_url
@@ -119,10 +119,11 @@ def check(config: Config) -> None:
             )
     for number, proxy in enumerate(config.server.trusted_proxies):
         try:
-            ipaddress.ip_network(proxy)
+            if proxy != UNIX:
+                ipaddress.ip_network(proxy)
         except ValueError:
             raise ConfigError(
-                f"server.trusted_proxies[{number}]: {proxy!r} is no address or network"
+                f"server.trusted_proxies[{number}]: {proxy!r} is no address or network, nor {UNIX!r}"
             ) from None
     for name in GoogleEndpoints.__struct_fields__:
         where = f"google.endpoints.{name}"

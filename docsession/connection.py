@@ -6,7 +6,6 @@ It decodes, limits, dispatches and encodes. What a method does is the catalogue'
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from docsession import rpc
+from docsession.batch import Answer, Batch
 from docsession.config import Limits
 from docsession.errors import (
     CloseCode,
@@ -31,7 +31,9 @@ from docsession.errors import (
 )
 from docsession.interfaces import Wire
 from docsession.model import Identity
+from docsession.outgoing import Outgoing
 from docsession.tasks import Rate
+from docsession.wheel import Wheel
 
 if TYPE_CHECKING:
     from docsession.sessions import BrowserSession, UserSession
@@ -40,6 +42,8 @@ __all__ = ["SENT_AGAIN_WITHIN", "Connection", "Method"]
 
 # A page sends again what was not answered as soon as it is back; later what it sends is new.
 SENT_AGAIN_WITHIN = 30.0
+# What stands before the result in an outcome counts as a part of the answer.
+_BEFORE_RESULT = len(rpc.result_outcome(b""))
 # Refused calls that are put up with: this many at once, then one a second.
 _PATIENCE = 200
 
@@ -51,37 +55,37 @@ class Method(Protocol):
     before_open: bool
     needs_user: bool
 
+    def at_once(self, connection: Connection, call: rpc.Call) -> bytes | None:
+        """The result, which is JSON, where nothing needs to be waited for; None: nothing was done yet."""
+
     async def call(self, connection: Connection, call: rpc.Call) -> bytes:
         """Do it; returns an outcome (see :func:`docsession.rpc.result_outcome`)."""
 
 
-class _Unread:
-    """How many bytes of events the page has not read yet.
-
-    The wire knows only how much it holds back in all. Answers are in that too, and a page that
-    is still reading a large answer it asked for is not slow to read its events.
-    """
-
-    def __init__(self) -> None:
-        self._sent = 0
-        self._events: deque[tuple[int, int]] = deque()  # where each ends in the stream, its length
-        self._bytes = 0
-
-    def add(self, length: int, *, event: bool) -> None:
-        self._sent += length
-        if event:
-            self._events.append((self._sent, length))
-            self._bytes += length
-
-    def bytes(self, held_back: int) -> int:
-        while self._events and self._events[0][0] <= self._sent - held_back:
-            self._bytes -= self._events.popleft()[1]
-        return self._bytes
-
-
-class Connection:
+class Connection(Outgoing):
     """Serves one socket. Its ``name`` is the tab's and outlives it; nothing else does."""
 
+    __slots__ = (
+        "__weakref__",
+        "_being_opened",
+        "_clock",
+        "_in_flight",
+        "_methods",
+        "_on_call",
+        "_on_lost",
+        "_opened_at",
+        "_patience",
+        "_rate",
+        "_running",
+        "browser",
+        "identity",
+        "name",
+        "origin",
+        "resumed",
+        "socket_id",
+        "trouble",
+        "visible",
+    )
     _log = Logger()
 
     def __init__(
@@ -94,9 +98,13 @@ class Connection:
         methods: Mapping[str, Method],
         limits: Limits,
         clock: IReactorTime,
+        wheel: Wheel,
         on_lost: Callable[[Connection], None],
         on_call: Callable[[str, str, float], None] = lambda method, outcome, seconds: None,
+        on_lagging: Callable[[Any], None] = lambda tab: None,
+        on_caught_up: Callable[[Any], None] = lambda tab: None,
     ) -> None:
+        super().__init__(wire, limits, on_lagging, on_caught_up)
         self.identity = identity
         self.origin = origin
         self.socket_id = socket_id
@@ -104,23 +112,20 @@ class Connection:
         self.resumed = False
         self._opened_at = clock.seconds()
         self.visible = True
+        self.lagging = False
         # What is wrong just now, as this tab was last told.
         self.trouble: str | None = None
         self.browser: BrowserSession | None = None
-        self._wire = wire
         self._methods = methods
-        self._limits = limits
         self._clock = clock
         self._on_lost = on_lost
         self._on_call = on_call
-        self._running: set[Deferred[None]] = set()
+        self._running: set[Deferred[None]] | None = None  # none while it is idle
         self._rate = Rate(limits.calls_per_second, limits.calls_burst, clock.seconds())
-        self._patience = Rate(1.0, _PATIENCE, clock.seconds())
+        self._patience: Rate | None = None  # until it is tried
         self._in_flight = 0
-        self._unread = _Unread()
         self._being_opened = False
-        self._over = False
-        self._opening = clock.callLater(limits.open_within, self._not_opened)
+        wheel.after(limits.open_within, self)
 
     # -- what the rest of the server does with it
 
@@ -149,34 +154,17 @@ class Connection:
         self.name = name
         self.resumed = resumed
         self._opened_at = self._clock.seconds()
-        if self._opening.active():
-            self._opening.cancel()
 
     @property
     def sends_again(self) -> bool:
         """Whether what comes now may have come before, on another socket."""
         return self.resumed and self._clock.seconds() - self._opened_at < SENT_AGAIN_WITHIN
 
-    def notify(self, method: str, params: Any) -> None:
-        """Send an event."""
-        self.send_event(rpc.notification(method, params))
-
-    def send_event(self, payload: bytes) -> None:
-        """Send an encoded event; the same bytes go to everybody who gets the same."""
-        if self._over:
-            return
-        unread = self._unread.bytes(self._wire.unsent())
-        # One event alone may be larger than that: a live listing's is as large as the listing.
-        if unread and unread + len(payload) > self._limits.unsent_notification_bytes:
-            # It comes back with the versions it has and is told what it missed.
-            self.close(CloseCode.SLOW_CONSUMER, "reading too slowly")
-            return
-        self._unread.add(len(payload), event=True)
-        self._wire.send(payload)
-
     def close(self, code: CloseCode, reason: str) -> None:
         """Stop serving at once and begin to close the socket."""
         if not self._over:
+            if code != CloseCode.SLOW_CONSUMER:
+                self.pour_out()
             self._end()
             self._wire.close(code, reason)
 
@@ -190,107 +178,85 @@ class Connection:
         """One text message came."""
         if self._over:
             return
-        calls, is_batch = rpc.parse(payload, most=self._limits.batch)
-        if is_batch:
-            self._spawn(self._answer_batch(calls))
-        else:
-            self._spawn(self._answer_one(calls[0]))
+        try:
+            call = rpc.parse(payload, most=self._limits.batch)
+            answer = self._begin_all(call) if isinstance(call, list) else self._begin(call)
+            if isinstance(answer, bytes):
+                self.send_answer(answer)
+            elif answer is not None:
+                self._spawn(self._answer_later(answer))
+        except Exception:
+            self._failed(Failure())
+
+    def due(self, now: float) -> None:
+        """See :class:`docsession.wheel.Ticking`: session.open should have come."""
+        if self.browser is None:
+            self.close(CloseCode.NOT_OPENED_IN_TIME, "session.open did not come in time")
 
     # -- inside
 
     def _end(self) -> None:
         if self._over:
             return
-        self._over = True
-        if self._opening.active():
-            self._opening.cancel()
-        for running in list(self._running):
+        self.send_nothing_more()
+        for running in list(self._running or ()):
             running.cancel()
         self._on_lost(self)
 
-    def _not_opened(self) -> None:
-        self.close(CloseCode.NOT_OPENED_IN_TIME, "session.open did not come in time")
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         running = Deferred.fromCoroutine(work)
+        if self._running is None:
+            self._running = set()
         self._running.add(running)
 
         def done(result: Any) -> None:
-            self._running.discard(running)
+            if self._running is not None:
+                self._running.discard(running)
+                if not self._running:
+                    self._running = None
             if isinstance(result, Failure) and not result.check(CancelledError):
-                self._log.failure("answering failed on a bug of ours", failure=result)
-                self.close(CloseCode.OUR_FAULT, "something went wrong here; it has been logged")
+                self._failed(result)
 
         running.addBoth(done)
         if self._over:  # closed by what it did itself, before there was anything to cancel
             running.cancel()
 
-    async def _answer_one(self, call: rpc.Call | rpc.Refused) -> None:
-        answer = await self._answer(call)
-        if answer is not None:
-            self._send_answer(answer)
+    def _failed(self, failure: Failure) -> None:
+        self._log.failure("answering failed on a bug of ours", failure=failure)
+        self.close(CloseCode.OUR_FAULT, "something went wrong here; it has been logged")
 
-    async def _answer_batch(self, calls: list[rpc.Call | rpc.Refused]) -> None:
-        # All run at once, as if they had come singly; one message answers them together.
-        running = [Deferred.fromCoroutine(self._answer(call)) for call in calls]
-        try:
-            answers = [await one for one in running]
-        except CancelledError:
-            for one in running:
-                one.addErrback(lambda _: None)
-                one.cancel()
-            raise
-        said = self._that_fit(calls, answers)
-        if said:
-            self._send_answer(rpc.batch(said))
+    async def _answer_later(self, answer: Coroutine[Any, Any, bytes | None]) -> None:
+        said = await answer
+        if said is not None:
+            self.send_answer(said)
 
-    def _that_fit(self, calls: list[rpc.Call | rpc.Refused], answers: list[bytes | None]) -> list[bytes]:
-        """A batch's answers; from where they are too large for one message, the error instead."""
-        limit = room = self._limits.answer_bytes
-        said: list[bytes] = []
-        for call, answer in zip(calls, answers, strict=True):
-            if answer is None or call.id is None:
-                continue
-            if len(answer) > room:
-                answer = rpc.answer(call.id, rpc.error_outcome(TooLarge(limit)))
-            room -= len(answer)
-            said.append(answer)
-        return said
+    def _begin_all(self, calls: list[rpc.Call | rpc.Refused]) -> Answer:
+        batch = Batch(self._limits.answer_bytes)
+        for call in calls:
+            # An earlier one may have ended the session.
+            batch.add(call.id, None if self._over else self._begin(call))
+        return batch.answer()
 
-    def _send_answer(self, payload: bytes) -> None:
-        if self._over:
-            return
-        if self._wire.unsent() > self._limits.unsent_answer_bytes:
-            self.close(CloseCode.SLOW_CONSUMER, "reading too slowly")
-            return
-        self._unread.add(len(payload), event=False)
-        self._wire.send(payload)
-
-    async def _answer(self, call: rpc.Call | rpc.Refused) -> bytes | None:
-        if self._over:
-            return None  # an earlier call of the same batch ended it
+    def _begin(self, call: rpc.Call | rpc.Refused) -> Answer:
         if isinstance(call, rpc.Refused):
             self._count_refusal()
             return None if call.id is None else rpc.answer(call.id, rpc.error_outcome(call.error))
         started = self._clock.seconds()
-        said = "ok"
         try:
-            outcome = await self._outcome(call)
-            if len(outcome) > self._limits.answer_bytes:
+            method = self._admitted(call, started)
+            result = method.at_once(self, call)
+            if result is None:
+                return self._finish(method, call, started)
+            if len(result) > self._limits.answer_bytes - _BEFORE_RESULT:
                 raise TooLarge(self._limits.answer_bytes)
-        except CancelledError:
-            raise
-        except DocsessionError as error:
-            said, outcome = error.name, rpc.error_outcome(error)
-        except Exception:
-            self._log.failure("{method} failed on a bug of ours", method=call.method[:100])
-            said, outcome = "internal_error", rpc.error_outcome(InternalError())
-        known = call.method if call.method in self._methods else "unknown"
-        self._on_call(known, said, self._clock.seconds() - started)
-        return None if call.id is None else rpc.answer(call.id, outcome)
+        except Exception as error:
+            return self._refusal(call, error, started)
+        self._on_call(call.method, "ok", self._clock.seconds() - started)
+        return None if call.id is None else rpc.result_answer(call.id, result)
 
-    async def _outcome(self, call: rpc.Call) -> bytes:
-        wait = self._rate.take(self._clock.seconds())
+    def _admitted(self, call: rpc.Call, now: float) -> Method:
+        """The method, if this call of it may be done at all."""
+        wait = self._rate.take(now)
         if wait:
             self._count_refusal()
             raise RateLimited("too many calls at once", retry_after=wait)
@@ -303,19 +269,42 @@ class Connection:
         if not method.before_open:
             if self.browser is None:
                 raise SessionNotOpen
-            if method.needs_user:
-                _ = self.user
+            if method.needs_user and self.browser.user is None:
+                raise NotSignedIn
         elif self.browser is not None or self._being_opened:
             raise InvalidRequest("this session is open already")
+        return method
+
+    async def _finish(self, method: Method, call: rpc.Call, started: float) -> bytes | None:
         self._in_flight += 1
         self._being_opened |= method.before_open
         try:
-            return await method.call(self, call)
+            outcome = await method.call(self, call)
+            if len(outcome) > self._limits.answer_bytes:
+                raise TooLarge(self._limits.answer_bytes)
+        except CancelledError:
+            raise
+        except Exception as error:
+            return self._refusal(call, error, started)
         finally:
             self._in_flight -= 1
             if method.before_open:
                 self._being_opened = False
+        self._on_call(call.method, "ok", self._clock.seconds() - started)
+        return None if call.id is None else rpc.answer(call.id, outcome)
+
+    def _refusal(self, call: rpc.Call, error: Exception, started: float) -> bytes | None:
+        """The answer to a call that failed. To be asked where the error was caught."""
+        if not isinstance(error, DocsessionError):
+            self._log.failure("{method} failed on a bug of ours", method=call.method[:100])
+            error = InternalError()
+        known = call.method if call.method in self._methods else "unknown"
+        self._on_call(known, error.name, self._clock.seconds() - started)
+        return None if call.id is None else rpc.answer(call.id, rpc.error_outcome(error))
 
     def _count_refusal(self) -> None:
-        if self._patience.take(self._clock.seconds()):
+        now = self._clock.seconds()
+        if self._patience is None:
+            self._patience = Rate(1.0, _PATIENCE, now)
+        if self._patience.take(now):
             self.close(CloseCode.PROTOCOL_MISUSE, "too many refused calls")

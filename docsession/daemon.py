@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from twisted.application import strports
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, LogEvent, Logger
 from twisted.web.client import Agent, HTTPConnectionPool
@@ -28,6 +28,7 @@ from docsession.keys import Keys, Sealer, load_keys
 from docsession.sandbox.app import Sandbox, StateError
 from docsession.tasks import sleep, with_timeout
 from docsession.web.sites import PublicSite, QuietSite, admin_resource
+from docsession.web.turnstile import Turnstile, with_room
 
 if TYPE_CHECKING:
     from docsession.backend.redis import Redis
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Daemon", "Environment"]
 
-# Each tab is told its own delay within this, so that they don't come back as a herd.
-DRAIN_SPREAD = 5.0
+# Tabs are told to come back within so many seconds, or more where there are many of them.
+LEAST_SPREAD = 5.0
 # Writes under way are given this long to end before the store closes.
 LAST_WRITES = 10.0
 
@@ -143,6 +144,7 @@ class Daemon(Service):
         # How to stop what runs, in the order it was started.
         self._running: list[tuple[str, Callable[[], Any]]] = []
         self._backend: EmbeddedBackend | RedisBackend | None = None
+        self._turnstile: Turnstile | None = None
         self.assembly: Assembly | None = None
 
     def setServiceParent(self, parent: Any) -> None:
@@ -185,7 +187,9 @@ class Daemon(Service):
             except StateError as error:
                 raise ConfigError(str(error)) from None
             self._running.append(("sandbox", sandbox.stop))
-            self._listen("sandbox", environment.sandbox_endpoint(), QuietSite(sandbox.resource(), reactor))
+            await self._listen(
+                "sandbox", environment.sandbox_endpoint(), QuietSite(sandbox.resource(), reactor)
+            )
         assembly = self.assembly = assemble(
             config,
             environment.secrets,
@@ -210,8 +214,12 @@ class Daemon(Service):
         self._running.append(("push channels", assembly.channels.stopService))
         assembly.channels.startService()
         self._running.append(("tabs", lambda: Deferred.fromCoroutine(self._drain(assembly))))
-        self._listen("pages", config.server.listen, PublicSite(assembly.pages.resource(), reactor))
-        self._listen(
+        turnstile = self._turnstile = Turnstile(reactor, config.limits.accepts_per_second)
+        turnstile.measure(assembly.metrics)
+        pages = PublicSite(assembly.pages.resource(), reactor, assembly.door, turnstile)
+        turnstile.guard(await self._listen("pages", with_room(config.server.listen), pages))
+        self._running.append(("turnstile", turnstile.stop))
+        await self._listen(
             "metrics", config.server.admin_listen, QuietSite(admin_resource(assembly.metrics), reactor)
         )
         self._log.info(
@@ -222,18 +230,21 @@ class Daemon(Service):
         if environment.sandbox_url is not None:
             self._log.info("its Google is a sandbox: {url}/sandbox/", url=environment.sandbox_url)
 
-    def _listen(self, what: str, endpoint: str, site: Site) -> None:
-        # strports raises when the port is busy; a bare endpoint service would only log it.
+    async def _listen(self, what: str, endpoint: str, site: Site) -> Any:
         try:
-            service = strports.service(endpoint, site, reactor=self._environment.reactor)
-        except (ValueError, KeyError, AttributeError) as error:
+            parsed = serverFromString(self._environment.reactor, endpoint)
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ConfigError(f"{endpoint!r} is no endpoint to listen on: {error}") from None
-        service.privilegedStartService()
-        service.startService()
-        self._running.append((f"listener of {what}", service.stopService))
+        port: Any = await parsed.listen(site)
+        self._running.append((f"listener of {what}", port.stopListening))
+        return port
 
     async def _health(self) -> Mapping[str, str]:
-        parts = {"serving": "draining" if self._stopping else "ok"}
+        held = self._turnstile is not None and self._turnstile.holds
+        parts = {
+            "serving": "draining" if self._stopping else "ok",
+            "accepting": "busy" if held else "ok",
+        }
         assert self._backend is not None
         try:
             await with_timeout(self._environment.reactor, 5, _pinged(self._backend.backend.store))
@@ -257,7 +268,9 @@ class Daemon(Service):
 
     async def _drain(self, assembly: Assembly) -> None:
         """Tell every tab when to come back, and let writes under way end."""
-        assembly.directory.drain(lambda: self._environment.rng.uniform(0, DRAIN_SPREAD))
+        rate = self._environment.config.limits.opens_per_second
+        spread = max(LEAST_SPREAD, assembly.directory.connections / rate)
+        assembly.directory.drain(lambda: self._environment.rng.uniform(0, spread))
         waited = 0.0
         while len(assembly.journal) and waited < LAST_WRITES:
             await sleep(self._environment.reactor, 0.05)

@@ -29,6 +29,7 @@ from docsession.signout import SignOut
 from docsession.tasks import Flights
 from docsession.upkeep import TOUCH, Upkeep
 from docsession.user_channel import AllChannel, UserChannel
+from docsession.wheel import Wheel
 
 __all__ = ["Directory"]
 
@@ -49,6 +50,7 @@ class Directory(Service):
         oauth: OAuth,
         documents: Documents,
         clock: IReactorTime,
+        wheel: Wheel,
         lifetimes: Lifetimes,
         limits: Limits,
         *,
@@ -66,7 +68,7 @@ class Directory(Service):
         self._lifetimes = lifetimes
         self._limits = limits
         self._make_user = make_user
-        self._live = LiveSessions(clock, lifetimes.linger, on_ended=self._ended)
+        self._live = LiveSessions(clock, wheel, lifetimes.linger, on_ended=self._ended)
         self._everybody = everybody
         self._sign_out = SignOut(
             store,
@@ -151,6 +153,21 @@ class Directory(Service):
         browser, how = await self._climb(connection.identity)
         if connection.browser is not None:
             raise InvalidRequest("this session is open already")
+        connection.visible = visible
+        return self._let_in(connection, browser, how, name=name, new_id=new_id)
+
+    def open_now(self, connection: Connection, *, name: str | None, new_id: str, visible: bool) -> str | None:
+        """As :meth:`open`, where nothing must be waited for: the session is live here. Else None."""
+        browser = self._live.browsers.get(connection.identity.session_id)
+        if browser is None or self._is_over(connection.identity):
+            return None
+        connection.visible = visible
+        return self._let_in(connection, browser, "live", name=name, new_id=new_id)
+
+    def _let_in(
+        self, connection: Connection, browser: BrowserSession, how: str, *, name: str | None, new_id: str
+    ) -> str:
+        """The end of the ladder. Raises TooMany."""
         older = None if name is None else browser.named(name)
         try:
             self._count(browser, older)
@@ -167,7 +184,6 @@ class Directory(Service):
         # A journal that was lost knows nothing of an older name.
         epoch = self._store.epoch
         resumed = name is not None and how != "new" and is_of_epoch(name, epoch)
-        connection.visible = visible
         connection.opened(
             browser,
             name if name is not None and resumed else connection_name(epoch, new_id),

@@ -6,40 +6,19 @@ Plain values and comparisons. When to look, and with whose eyes, is decided in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+import hashlib
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from docsession.discussion import Discussion
 from docsession.google.look import Comments, FileView
+from docsession.history import History
 from docsession.model import DocumentRecord, state_mark
+from docsession.watcher import UNKNOWN, Tab, Viewer, Watcher
 
-__all__ = ["Document", "Learnt", "Tab", "Told", "Viewer", "Watcher"]
-
-
-class Tab(Protocol):
-    """A connection, as far as documents go."""
-
-    visible: bool
-
-    @property
-    def open(self) -> bool: ...
-
-    def send_event(self, payload: bytes) -> None: ...
-
-    def notify(self, method: str, params: Any) -> None: ...
-
-
-class Viewer(Protocol):
-    """A user session, as far as documents go: somebody who can look."""
-
-    @property
-    def id(self) -> str: ...
-
-    async def look(self, file_id: str, *, poll: bool) -> FileView: ...
-
-    async def look_at_comments(self, file_id: str, *, since: str | None, poll: bool) -> Comments: ...
+__all__ = ["Document", "Learnt"]
 
 
 class Learnt(msgspec.Struct, frozen=True):
@@ -54,38 +33,13 @@ class Learnt(msgspec.Struct, frozen=True):
     names: frozenset[str] = frozenset()
 
 
-class Told:
-    """What one tab knows of one document, and what it is still to be told."""
+class Eyes(msgspec.Struct, gc=False):
+    """One user's own last looks: when at the document, when at its comments, and a digest of what
+    only that user saw."""
 
-    __slots__ = ("comments", "names", "new_comments", "version")
-
-    def __init__(self, version: str, *, comments: bool) -> None:
-        self.version = version
-        self.names: set[str] = set()
-        self.comments = comments
-        self.new_comments: set[str] = set()
-
-
-class Watcher:
-    """One user who watches a document, in one or more tabs."""
-
-    __slots__ = ("lost_since", "tabs", "tried", "viewer")
-
-    def __init__(self, viewer: Viewer) -> None:
-        self.viewer = viewer
-        self.tabs: dict[Tab, Told] = {}
-        self.lost_since: float | None = None
-        # When a look with these eyes was last begun, by what it was at ("file", "comments").
-        self.tried: dict[str, float] = {}
-
-    @property
-    def visible(self) -> bool:
-        """Whether any of the tabs is looked at."""
-        return any(tab.visible for tab in self.tabs)
-
-    @property
-    def wants_comments(self) -> bool:
-        return any(told.comments for told in self.tabs.values())
+    file: float = 0.0
+    comments: float = 0.0
+    own: int = 0
 
 
 class Document:
@@ -100,10 +54,12 @@ class Document:
         self.newest_at = 0.0
         self.discussion = Discussion()
         self.watchers: dict[str, Watcher] = {}
-        # Users' own last looks: at the document, at its comments.
-        self.proofs: dict[str, tuple[float, float]] = {}
-        # What only that user saw at their last look.
-        self.own: dict[str, Mapping[str, Any]] = {}
+        # Of those who watch it, and of others who looked lately.
+        self.eyes: dict[str, Eyes] = {}
+        # Whose proofs the store does not have yet: a change is not to cost as much as there are watchers.
+        self.unsaved: set[str] = set()
+        # What changed, as far as somebody is still to be told of it.
+        self.history = History()
         # Since when looks count as proofs: of one user, or (None) of everybody.
         self.doubted: dict[str | None, float] = {}
         # When Google's number was last seen to move: comments seen before may be old.
@@ -125,6 +81,18 @@ class Document:
         self.unsaid_move = False
         # The mark of the state that the store has, as far as is known here.
         self.stored: str | None = None
+        self.stored_at = float("-inf")
+        # Whether anybody has it before their eyes, and whether Google would tell all of them of a
+        # change; None: to be worked out anew.
+        self.visible: bool | None = None
+        self.announced: bool | None = None
+        # The same of whether anybody watches the comments.
+        self._commented: bool | None = None
+        # The interval that its next look was planned for.
+        self.planned = 0.0
+        # Worked out from the state as long as it stays.
+        self._mark: str | None = None
+        self._encoded: msgspec.Raw | None = None
 
     # -- to and from the store
 
@@ -139,36 +107,62 @@ class Document:
         document.as_of = document.newest_at = min(record.as_of, now)
         if record.doubted:
             document.doubt(min(record.doubted, now))
-        document.proofs = {
-            user: proof for user, proof in record.proofs.items() if record.doubted <= max(proof) <= now
+        document.eyes = {
+            user: Eyes(*proof) for user, proof in record.proofs.items() if record.doubted <= max(proof) <= now
         }
         document.stored = record.mark
         return document
 
     def record(self) -> DocumentRecord:
-        """For the store."""
+        """For the store, with the proofs that it does not have yet."""
         return DocumentRecord(
             self.id,
             self.version,
             self.google_version,
             dict(self.file),
             self.as_of,
-            dict(self.proofs),
+            {
+                user: (eyes.file, eyes.comments)
+                for user, eyes in ((user, self.eyes.get(user)) for user in self.unsaved)
+                if eyes is not None and (eyes.file or eyes.comments)
+            },
             self.doubted.get(None, 0.0),
         )
+
+    def saved(self, record: DocumentRecord) -> None:
+        """The store has these proofs, whatever became of the state."""
+        for user, proof in record.proofs.items():
+            if self.seen_by(user) == proof:
+                self.unsaved.discard(user)
+
+    def lost(self) -> None:
+        """The store has nothing of it any more."""
+        self.stored = None
+        self.unsaved = set(self.eyes)
 
     @property
     def mark(self) -> str:
         """Names the state; the same on every node that knows it."""
-        return state_mark(self.google_version, self.version, self.file)
+        if self._mark is None:
+            self._mark = state_mark(self.google_version, self.version, self.file)
+        return self._mark
+
+    @property
+    def encoded(self) -> msgspec.Raw:
+        """``file`` as JSON."""
+        if self._encoded is None:
+            self._encoded = msgspec.Raw(msgspec.json.encode(self.file))
+        return self._encoded
 
     def tidy(self, before: float) -> None:
         """Forget proofs and doubts from so long ago that they say nothing any more."""
-        self.proofs = {user: proof for user, proof in self.proofs.items() if max(proof) >= before}
+        for user_id, eyes in list(self.eyes.items()):
+            if eyes.file < before and eyes.comments < before:
+                eyes.file = eyes.comments = 0.0
+                self.unsaved.discard(user_id)
+                if user_id not in self.watchers:
+                    del self.eyes[user_id]
         self.doubted = {user: since for user, since in self.doubted.items() if since >= before}
-        self.own = {
-            user: own for user, own in self.own.items() if user in self.watchers or user in self.proofs
-        }
 
     # -- what is learnt
 
@@ -179,34 +173,31 @@ class Document:
         first = self.google_version < 0
         moved = view.google_version != self.google_version
         before, believed = self.google_version, view.google_version < self.google_version
-        names: set[str] = set()
-        if moved and not first:
-            known = self.file
-            names = {
-                name
-                for name, value in view.shared.items()
-                if name != "version" and (name not in known or known[name] != value)
-            }
+        known = self.file
+        differing = {
+            name
+            for name, value in view.shared.items()
+            if name != "version" and (name not in known or known[name] != value)
+        }
+        names = frozenset(differing) if moved and not first else frozenset()
         self.google_version = view.google_version
         self.newest_at = now
         self.as_of = max(self.as_of, view.as_of)
         if first or names:
-            self.file.update(view.shared)
             self.seen_at = now
             self.version = str(view.google_version)
-        elif not moved:
+        if moved or differing:
             # Under one number there is one state: what differs is how it is shown to this viewer.
-            self.file.update(view.shared)
-        self.file["version"] = self.version
+            known.update(view.shared)
+            known["version"] = self.version
+            self._mark = self._encoded = None
         if moved:
             self.unsaid_move = True
             self.moved_at = self.stirred_at = now
             self.bumped_at = self.bumped_at if first else now
-        self.unsettled |= bool(names)
-        for told in self.all_told() if names else ():
-            told.names |= names
+        self._changed(names)
         changes = max(1, view.google_version - before) if moved and not first else 0
-        return Learnt(taken=True, moved=moved, changes=changes, believed=believed, names=frozenset(names))
+        return Learnt(taken=True, moved=moved, changes=changes, believed=believed, names=names)
 
     def adopt(self, record: DocumentRecord, *, now: float) -> Learnt:
         """Take in what another node saw and stored. Not ``taken``: what is known here is newer."""
@@ -214,6 +205,7 @@ class Document:
             self.doubt(min(record.doubted, now))
         for user_id, (file, comments) in record.proofs.items():
             self.prove(user_id, file=min(file, now), comments=min(comments, now))
+        self.saved(record)
         unsaved = self.mark != self.stored
         self.stored = record.mark
         self.as_of = max(self.as_of, min(record.as_of, now))
@@ -224,27 +216,35 @@ class Document:
         known, self.file = self.file, dict(record.file)
         differing = {name for name in {*known, *self.file} if known.get(name) != self.file.get(name)}
         names = frozenset(differing - {"version"}) if moved else frozenset()
-        if not names:
-            # The same state under two names: nobody needs to hear of that.
-            for told in self.all_told():
-                told.version = record.version if told.version == self.version else told.version
         self.version = record.version
+        self._mark = self._encoded = None
         if moved:
             self.newest_at = self.moved_at = self.stirred_at = self.bumped_at = now
         if names:
             self.seen_at = now
-            self.unsettled = True
-            for told in self.all_told():
-                told.names |= names
+        self._changed(names)
         changes = max(1, record.google_version - before) if moved else 0
         return Learnt(taken=True, moved=moved, changes=changes, names=names)
 
+    def _changed(self, names: frozenset[str]) -> None:
+        """Everybody is to be told; without names there is nothing that anybody needs to hear of."""
+        if names:
+            self.history.add(names)
+            self.unsettled = True
+
+    def names_since(self, position: int) -> frozenset[str]:
+        """What changed since somebody was told so far; all there is, if nobody knows how far."""
+        names = self.history.since(position)
+        return names if position != UNKNOWN else names | self.file.keys() - {"id", "version"}
+
     def learn_own(self, user_id: str, view: FileView) -> bool:
         """Whether what only this user sees differs from what their last look saw."""
-        known = self.own.get(user_id)
-        if view.own:
-            self.own[user_id] = view.own
-        return known is not None and bool(view.own) and known != view.own
+        if not view.own:
+            return False
+        eyes = self._eyes(user_id)
+        encoded = msgspec.json.encode(view.own, order="deterministic")
+        known, eyes.own = eyes.own, int.from_bytes(hashlib.blake2b(encoded, digest_size=7).digest())
+        return known not in (0, eyes.own)
 
     def learn_comments(self, comments: Comments) -> list[str]:
         """Take in a look at the comments; returns the ids of what changed."""
@@ -255,12 +255,11 @@ class Document:
         self.comments_changed(changed)
         return changed
 
-    def comments_changed(self, comment_ids: Iterable[str], *, but: Told | None = None) -> None:
+    def comments_changed(self, comment_ids: Iterable[str], *, but: Tab | None = None) -> None:
         """Every tab that watches the comments is to be told of these, ``but`` who wrote them."""
-        changed = set(comment_ids)
-        for told in self.all_told() if changed else ():
-            if told.comments and told is not but:
-                told.new_comments |= changed
+        changed = frozenset(comment_ids)
+        for watcher in self.watchers.values() if changed else ():
+            if watcher.comments is not None and watcher.comments_changed(changed, but=but):
                 self.unsettled_comments = True
 
     @property
@@ -274,44 +273,66 @@ class Document:
         """This user's own look, begun at that time, succeeded. False: that was too long ago."""
         if max(file, comments) < max(self.doubted.get(user_id, 0.0), self.doubted.get(None, 0.0)):
             return False
-        old_file, old_comments = self.proofs.get(user_id, (0.0, 0.0))
-        self.proofs[user_id] = (max(old_file, file), max(old_comments, comments))
+        eyes = self._eyes(user_id)
+        eyes.file, eyes.comments = max(eyes.file, file), max(eyes.comments, comments)
+        self.unsaved.add(user_id)
         return True
 
     def doubt(self, since: float, user_id: str | None = None) -> None:
         """Only looks begun from then on prove anything, for this user or for everybody."""
         self.doubted[user_id] = since
-        if user_id is None:
-            self.proofs.clear()
-        else:
-            self.proofs.pop(user_id, None)
+        for user, eyes in self.eyes.items():
+            if user_id in (None, user):
+                eyes.file = eyes.comments = 0.0
 
     def seen_by(self, user_id: str) -> tuple[float, float]:
-        """When this user's own eyes last saw it, and its comments."""
-        return self.proofs.get(user_id, (0.0, 0.0))
+        """When this user's own eyes last saw it, and its comments; never: 0."""
+        eyes = self.eyes.get(user_id)
+        return (0.0, 0.0) if eyes is None else (eyes.file, eyes.comments)
 
-    def leave(self, tab: Tab) -> None:
-        """The tab no longer watches, and its user neither if it was the last."""
-        for user_id, watcher in list(self.watchers.items()):
-            watcher.tabs.pop(tab, None)
-            if not watcher.tabs:
-                del self.watchers[user_id]
+    def _eyes(self, user_id: str) -> Eyes:
+        eyes = self.eyes.get(user_id)
+        if eyes is None:
+            eyes = self.eyes[user_id] = Eyes()
+        return eyes
 
-    def told(self, user_id: str, tab: Tab | None) -> Told | None:
-        """What this user's tab was told, if it watches."""
+    # -- who watches
+
+    def join(self, viewer: Viewer, tab: Tab, *, new: bool, comments: bool) -> None:
+        """The tab watches, anew or as before, and is told the state by what it is answered now."""
+        watcher = self.watchers.get(viewer.id)
+        if watcher is None:
+            watcher = self.watchers[viewer.id] = Watcher(viewer)
+        watcher.viewer = viewer
+        watcher.join(tab, self.history.position, new=new, comments=comments)
+        if comments or self._commented:
+            self._commented = comments or None
+
+    def leave(self, tab: Tab, user_id: str) -> None:
+        """The user's tab no longer watches, and the user neither if it was the last."""
         watcher = self.watchers.get(user_id)
-        return None if watcher is None or tab is None else watcher.tabs.get(tab)
+        if watcher is not None:
+            watcher.leave(tab)
+            self.visible = self._commented = None
+            if not watcher.tabs:
+                self.lose(user_id)
 
-    def settle(self) -> bool:
-        """Whether, just now, the last who was still to be told of a change has been."""
-        if not self.unsettled or any(told.version != self.version for told in self.all_told()):
-            return False
-        self.unsettled = False
-        return True
+    def lose(self, user_id: str) -> Watcher:
+        """The user no longer watches."""
+        self.visible = self.announced = self._commented = None
+        return self.watchers.pop(user_id)
 
-    def all_told(self) -> Iterator[Told]:
-        for watcher in self.watchers.values():
-            yield from watcher.tabs.values()
+    @property
+    def wants_comments(self) -> bool:
+        """Whether anybody watches the comments."""
+        if self._commented is None:
+            self._commented = any(watcher.wants_comments for watcher in self.watchers.values())
+        return self._commented
+
+    def stalest(self, default: float) -> float:
+        """When the one whose own eyes saw it longest ago did; ``default`` without watchers."""
+        eyes, never = self.eyes, Eyes()
+        return min([eyes.get(user, never).file for user in self.watchers], default=default)
 
     # -- what is said
 

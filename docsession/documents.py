@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from docsession.config import Polling
 from docsession.demand import Allowance
-from docsession.document import Document, Tab, Told, Viewer, Watcher
+from docsession.document import Document
 from docsession.errors import NotFound
 from docsession.events import watch_answer
 from docsession.hearsay import Hearsay
@@ -23,7 +23,9 @@ from docsession.interfaces import Backend, HubObserver, Unobserved
 from docsession.keeping import Keeping
 from docsession.learning import Learning
 from docsession.neighbours import Neighbours
+from docsession.telling import TellAll, tell_each
 from docsession.times import rfc3339
+from docsession.watcher import UNKNOWN, Tab, Viewer
 from docsession.watching import Watching
 from docsession.written import Written
 
@@ -44,11 +46,13 @@ class Documents:
         on_moved: Callable[[str], None],
         elsewhere: Callable[[str], None] = lambda user_id: None,
         observer: HubObserver | None = None,
+        tell_all: TellAll = tell_each,
     ) -> None:
         self._clock = clock
+        self._began = clock.seconds()
         self._documents: dict[str, Document] = {}
         self._watching = Watching()
-        self._keeping = Keeping(backend.store, clock, proofs_last=polling.proof)
+        self._keeping = Keeping(backend.store, clock, proofs_last=polling.proof, rest=backend.rest)
         self._neighbours = Neighbours(backend.bus, backend.leases)
         self._learning = Learning(
             clock,
@@ -63,6 +67,7 @@ class Documents:
             on_moved=on_moved,
             elsewhere=elsewhere,
             observer=observer or Unobserved(),
+            tell_all=tell_all,
         )
         self._looks = self._learning.looks
         self._telling = self._learning.telling
@@ -99,6 +104,9 @@ class Documents:
 
         Raises any Google error; then nothing is watched.
         """
+        answer = self.watch_at_once(tab, viewer, file_id, version=version, comments=comments, mark=mark)
+        if answer is not None:
+            return answer
         with self._watching.beginning(tab, file_id):
             document = await self._proven(viewer, file_id, known=version)
             if document.id not in self._documents:
@@ -117,30 +125,64 @@ class Documents:
                 document.held -= 1
                 self._let_go(document)
 
+    def watch_at_once(
+        self,
+        tab: Tab,
+        viewer: Viewer,
+        file_id: str,
+        *,
+        version: str | None,
+        comments: bool,
+        mark: str | None,
+    ) -> dict[str, Any] | None:
+        """As :meth:`watch`, where nothing has to be waited for; None where something has."""
+        document = self._documents.get(file_id)
+        if document is None or document.gone or not self._is_proven(document, viewer, known=version):
+            return None
+        if comments and not self._are_comments_proven(document, viewer, known=mark):
+            return None
+        self._join(tab, viewer, document, comments=comments)
+        return watch_answer(document, version, mark, comments=comments)
+
     def _join(self, tab: Tab, viewer: Viewer, document: Document, *, comments: bool) -> None:
         # Nothing may be waited for from here to the answer: that is what the tab counts as told.
-        watcher = document.watchers.setdefault(viewer.id, Watcher(viewer))
-        watcher.viewer = viewer
-        watcher.tabs[tab] = Told(document.version, comments=comments)
-        self._watching.add(tab, viewer.id, document.id)
-        document.stirred_at = self._clock.seconds()
-        self._looks.plan(document, spread=True)
+        new = self._watching.add(tab, viewer.id, document.id)
+        document.join(viewer, tab, new=new, comments=comments)
+        self._looks.joined(document, viewer.id, tab)
         if comments:
             self._neighbours.join_comments(document.id)
-            self._looks.plan_comments(document)
+            self._looks.comments_joined(document)
 
     def unwatch(self, tab: Tab, file_id: str) -> None:
         """This tab no longer watches it. Harmless where it did not."""
-        document = self._documents.get(file_id)
+        document, user_id = self._documents.get(file_id), self._watching.user(tab)
         self._watching.remove(tab, file_id)
-        if document is not None:
-            document.leave(tab)
+        if document is not None and user_id is not None:
+            document.leave(tab, user_id)
             self._let_go(document)
 
     def forget(self, tab: Tab) -> None:
         """The tab is gone."""
         for file_id in self._watching.of(tab):
             self.unwatch(tab, file_id)
+
+    def lags(self, tab: Tab) -> None:
+        """What this tab was sent of changes may not have reached it: nobody knows how far it was
+        told. It is told anew when it has caught up."""
+        for document, user_id in self._watched(tab):
+            document.watchers[user_id].place(tab, UNKNOWN)
+
+    def caught_up(self, tab: Tab) -> None:
+        """The tab lags no more: of each document it is told the latest state, if it knows another."""
+        for document, user_id in self._watched(tab):
+            if user_id in document.watchers:  # and was not closed by what it was sent
+                self._telling.caught_up(document, user_id)
+
+    def _watched(self, tab: Tab) -> list[tuple[Document, str]]:
+        user_id = self._watching.user(tab)
+        if user_id is None:
+            return []
+        return [(self._documents[file_id], user_id) for file_id in self._watching.of(tab)]
 
     def watched(self, tab: Tab) -> list[dict[str, Any]]:
         """What this tab watches, and how fresh it is."""
@@ -162,6 +204,7 @@ class Documents:
         """The tab turned visible or hidden: what is due moves."""
         for file_id in self._watching.of(tab):
             document = self._documents[file_id]
+            document.visible = None
             if tab.visible:
                 document.stirred_at = self._clock.seconds()
             self._looks.plan(document)
@@ -182,7 +225,12 @@ class Documents:
     def channel_changed(self, user_id: str) -> None:
         """Google tells us of this user's changes from now on, or no longer does."""
         for document in self._learning.watched_by(user_id):
-            self._looks.plan(document)
+            document.announced = None
+            if document.as_of < self._began:
+                # After a restart all that is stored would be looked at once more than it is due.
+                self._looks.plan_anew(document)
+            else:
+                self._looks.plan(document)
 
     def __len__(self) -> int:
         return len(self._documents)
@@ -214,11 +262,7 @@ class Documents:
 
     async def _proven(self, viewer: Viewer, file_id: str, *, known: str | None) -> Document:
         document = await self._find(file_id)
-        if (
-            document is not None
-            and self._telling.is_fresh(document.seen_by(viewer.id)[0])
-            and not document.is_behind(known)
-        ):
+        if document is not None and self._is_proven(document, viewer, known=known):
             return document
         view = await self._looks.ask(viewer, file_id)
         if document is None or view.file_id != document.id:
@@ -227,6 +271,14 @@ class Documents:
         document = self._documents.get(view.file_id, document)
         self._learning.take(document, viewer, view, via="poll")
         return document
+
+    def _is_proven(self, document: Document, viewer: Viewer, *, known: str | None) -> bool:
+        fresh = self._telling.is_fresh(document.seen_by(viewer.id)[0])
+        return fresh and not document.is_behind(known)
+
+    def _are_comments_proven(self, document: Document, viewer: Viewer, *, known: str | None) -> bool:
+        fresh = self._telling.is_fresh(document.seen_by(viewer.id)[1])
+        return fresh and document.comments_known and not document.discussion.is_behind(known)
 
     async def _find(self, file_id: str) -> Document | None:
         return self._documents.get(file_id) or await self._keeping.load(file_id)
@@ -237,8 +289,7 @@ class Documents:
             stored = await self._keeping.comments(document.id)
             if stored is not None:
                 self._learning.adopt_comments(document, stored, "poll")
-        fresh = self._telling.is_fresh(document.seen_by(viewer.id)[1])
-        if document.comments_known and fresh and not discussion.is_behind(known):
+        if self._are_comments_proven(document, viewer, known=known):
             return
         self._learning.looked_at_comments(document, viewer, await self._looks.ask_comments(viewer, document))
 

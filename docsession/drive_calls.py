@@ -12,23 +12,25 @@ from twisted.internet.interfaces import IReactorTime
 
 from docsession import rpc
 from docsession.belonging import FOLDER
-from docsession.document import Tab, Viewer
 from docsession.documents import Documents
 from docsession.errors import OutcomeUnknown
-from docsession.google.cache import Cache, Cached
+from docsession.google.cache import Cache, Cached, cached
 from docsession.google.drive import Account, Drive
 from docsession.google.drive_request import COMMENT_FIELDS, REPLY_FIELDS, DriveRequest, widen_fields
 from docsession.google.feed import FILE_FIELDS
 from docsession.google.look import OWN_FIELDS, SHARED_FIELDS, shared_comment, view_of
+from docsession.google.questions import Question
 from docsession.interfaces import Sending
 from docsession.listings import Listings
 from docsession.tasks import PerKey
 from docsession.times import rfc3339
+from docsession.watcher import Tab, Viewer
 
 __all__ = ["CACHED", "DriveCalls"]
 
 # Reads whose answers may be kept; comments only of documents somebody watches.
 CACHED = frozenset({"drive.files.get", "drive.files.list", "drive.comments.list"})
+_COMMENTS = "drive.comments.list"
 
 # What the hub and the listings must learn from a write's answer, beside what the page asked for.
 _NEEDED = {
@@ -70,23 +72,31 @@ class DriveCalls:
 
     async def read(self, request: DriveRequest) -> dict[str, Any]:
         """``{"data", "as_of", "source"}``; data is spliced in as the JSON Google's answer makes."""
-        cached, kept = await self._read(request)
+        answer, kept = await self._read(request)
         return {
-            "data": rpc.raw(cached.data),
-            "as_of": rfc3339(cached.as_of),
+            "data": rpc.raw(answer.data),
+            "as_of": rfc3339(answer.as_of),
             "source": "cache" if kept else "google",
         }
 
+    def kept(self, method_id: str, asked: Question) -> bytes | None:
+        """What :meth:`read` would give without asking Google, encoded; None: it would ask."""
+        if method_id == _COMMENTS and not self._documents.is_watched(asked.file_id):
+            return None
+        account = self._account
+        answer = self._cache.kept(account.id, (*_rights(account), asked.key), max_age=asked.max_age)
+        return None if answer is None else answer.told
+
     async def read_data(self, request: DriveRequest) -> dict[str, Any]:
         """Google's answer alone, decoded."""
-        cached, _ = await self._read(request)
-        answer: dict[str, Any] = msgspec.json.decode(cached.data)
+        read, _ = await self._read(request)
+        answer: dict[str, Any] = msgspec.json.decode(read.data)
         return answer
 
     async def read_fresh(self, request: DriveRequest, *, poll: bool) -> Cached:
         """Asks Google, whatever is kept, and keeps the answer."""
-        cached, _ = await self._read(request, max_age=0.0, poll=poll)
-        return cached
+        answer, _ = await self._read(request, max_age=0.0, poll=poll)
+        return answer
 
     async def write(self, request: DriveRequest, tab: Tab | None, sending: Sending) -> dict[str, Any]:
         """As :meth:`read`. Writes to one file by one user are sent in the order they came."""
@@ -125,11 +135,11 @@ class DriveCalls:
             return msgspec.json.encode(answer), frozenset(files), self._account.id if listing else None
 
         if request.method.id not in CACHED or (
-            request.method.id == "drive.comments.list" and not self._documents.is_watched(request.file_id)
+            request.method.id == _COMMENTS and not self._documents.is_watched(request.file_id)
         ):
             began = self._clock.seconds()
             data, files, _ = await fetch()
-            return Cached(data, began, files, None), False
+            return cached(data, began, files), False
         return await self._cache.read(
             self._account.id,
             (*_rights(self._account), request.key()),

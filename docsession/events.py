@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from docsession import rpc
@@ -9,6 +10,9 @@ from docsession.document import Document
 from docsession.times import rfc3339
 
 __all__ = ["changed_event", "comment_event", "watch_answer"]
+
+# One look is the answer to many watches.
+_as_of = lru_cache(maxsize=1000)(rfc3339)
 
 
 def watch_answer(
@@ -19,8 +23,8 @@ def watch_answer(
         "fileId": document.id,
         "version": document.version,
         "changed": document.version != version,
-        "file": document.file,
-        "as_of": rfc3339(document.as_of),
+        "file": document.encoded,
+        "as_of": _as_of(document.as_of),
     }
     if comments:
         discussion = document.discussion
@@ -35,7 +39,7 @@ def changed_event(document: Document, names: frozenset[str], via: str) -> bytes:
         {
             "fileId": document.id,
             "version": document.version,
-            "file": document.file,
+            "file": document.encoded,
             "changed": sorted(names),
             "via": via,
             "seen_at": rfc3339(document.seen_at),

@@ -70,7 +70,7 @@ class Hearsay:
     def write_again(self, documents: Iterable[Document]) -> None:
         """The store has lost what it had."""
         for document in documents:
-            document.stored = None
+            document.lost()
             self._keeping.save(document)
             if document.discussion.loaded:
                 self._keeping.save_comments(document, None)

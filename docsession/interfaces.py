@@ -36,16 +36,19 @@ __all__ = [
 
 
 class Wire(Protocol):
-    """All that a connection knows of its socket."""
+    """All that a connection knows of its socket. ``ready``: it takes more; else what it is given is
+    kept, however much it is."""
+
+    ready: bool
 
     def send(self, payload: bytes) -> None:
-        """Send one UTF-8 text message."""
+        """Send one UTF-8 text message, at the latest in the next turn of the reactor."""
+
+    def flush(self) -> None:
+        """Send now what was not sent yet."""
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake. Harmless when repeated."""
-
-    def unsent(self) -> int:
-        """Bytes accepted for sending that the kernel has not taken yet."""
 
 
 class Sending(Protocol):
@@ -324,10 +327,12 @@ class Shares(Protocol):
 
 @dataclass(frozen=True)
 class Backend:
-    """What nodes share. ``several``: there may be others; else it is all in this process."""
+    """What nodes share. ``several``: there may be others; else it is all in this process. ``rest``: for
+    so many seconds a document that was stored is not stored again."""
 
     store: Store
     bus: Bus
     leases: Leases
     shares: Shares
     several: bool = False
+    rest: float = 0.0

@@ -16,7 +16,7 @@ from docsession.document import Document
 from docsession.errors import Unavailable
 from docsession.interfaces import Store
 from docsession.model import CommentsRecord, DocumentRecord
-from docsession.tasks import Background, Flights
+from docsession.tasks import Background, Flights, Whistle
 
 __all__ = ["Keeping"]
 
@@ -35,10 +35,14 @@ class Keeping:
 
     _log = Logger()
 
-    def __init__(self, store: Store, clock: IReactorTime, *, proofs_last: float) -> None:
+    def __init__(self, store: Store, clock: IReactorTime, *, proofs_last: float, rest: float = 0.0) -> None:
         self._store = store
         self._clock = clock
         self._proofs_last = proofs_last
+        self._rest = rest
+        # Who waits for a document's rest to be over; and whether nobody rests any more.
+        self._resting: Whistle[str] = Whistle(clock)
+        self._settling = False
         self._loading: Flights[Document | None] = Flights(abandon=False)
         self._writing = Background(self._log)
         # Documents whose state is being saved; and what they changed by meanwhile.
@@ -69,6 +73,8 @@ class Keeping:
         document.tidy(now - self._proofs_last)
         if document.id in self._saving:
             self._saving[document.id] = via  # once more, when that is done
+            if not document.watchers:
+                self._resting.blow(document.id)  # who watches it next finds what the store has
         else:
             self._saving[document.id] = None
             self._spawn(self._save(document, via))
@@ -102,6 +108,9 @@ class Keeping:
 
     async def settle(self) -> None:
         """Wait until all is written."""
+        self._settling = True
+        for file_id in list(self._saving):
+            self._resting.blow(file_id)
         await self._writing.settle()
 
     # -- inside
@@ -116,22 +125,30 @@ class Keeping:
     async def _save(self, document: Document, via: str) -> None:
         try:
             for _ in range(_TRIES):
+                await self._let_rest(document)
+                # What came on the way is in the record.
+                via, self._saving[document.id] = self._saving[document.id] or via, None
                 record = document.record()
                 other = await self._store.save_document(record, replaces=document.stored)
+                document.saved(record)
                 if document.gone:
                     await self._store.delete_document(document.id)
                     return
                 if other is None:
                     document.stored = record.mark
+                    document.stored_at = self._clock.seconds()
                     self.on_stored(document, via)
                 else:
                     self.on_other(document, other)
-                again = self._saving[document.id]
-                if again is None and document.mark == document.stored:
+                if self._saving[document.id] is None and document.mark == document.stored:
                     return
-                via, self._saving[document.id] = again or via, None
         finally:
             del self._saving[document.id]
+
+    async def _let_rest(self, document: Document) -> None:
+        left = document.stored_at + self._rest - self._clock.seconds()
+        if left > 0 and document.watchers and not self._settling:
+            await self._resting.wait(document.id, left)
 
     async def _save_comments(
         self, document: Document, record: CommentsRecord, via: str, by: str | None

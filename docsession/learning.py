@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from docsession.attention import Intervals
 from docsession.config import Polling
 from docsession.demand import Allowance
-from docsession.document import Document, Learnt, Tab, Viewer, Watcher
+from docsession.document import Document, Learnt
 from docsession.google.look import Comments, FileView
 from docsession.google.table import COSTS
 from docsession.hints import Hints
@@ -24,8 +24,9 @@ from docsession.keeping import Keeping
 from docsession.looks import HIDDEN, HINT, PLANNED, SECOND, SECOND_LOOK, VISIBLE, Looks
 from docsession.model import CommentsRecord, DocumentRecord
 from docsession.neighbours import COMMENTS, Neighbours
-from docsession.telling import Telling, tell_lost, tell_touched
+from docsession.telling import TellAll, Telling, tell_lost, tell_touched
 from docsession.times import seconds_of
+from docsession.watcher import Tab, Viewer, Watcher
 from docsession.watching import Watching
 
 __all__ = ["Learning"]
@@ -50,6 +51,7 @@ class Learning:
         on_moved: Callable[[str], None],
         elsewhere: Callable[[str], None],
         observer: HubObserver,
+        tell_all: TellAll,
     ) -> None:
         self._clock = clock
         self._polling = polling
@@ -78,7 +80,7 @@ class Learning:
             held_back=allowance.held_back,
             on_look=self._count_look,
         )
-        self.telling = Telling(clock, self.looks, proof=polling.proof, observer=observer)
+        self.telling = Telling(clock, self.looks, proof=polling.proof, observer=observer, tell_all=tell_all)
         self.hints = Hints(
             clock,
             watched_by=self.watched_by,
@@ -125,7 +127,7 @@ class Learning:
     def take(
         self, document: Document, viewer: Viewer, view: FileView, *, via: str, teller: Tab | None = None
     ) -> Learnt:
-        first_proof = viewer.id not in document.proofs
+        first_proof = document.seen_by(viewer.id) == (0.0, 0.0)
         proven = document.prove(viewer.id, file=view.as_of)
         learnt = document.learn(
             view, now=self._clock.seconds(), believe_older_after=self._polling.believe_older_after
@@ -136,9 +138,9 @@ class Learning:
         own_changed = learnt.taken and document.learn_own(viewer.id, view)
         if watcher is not None and proven:
             watcher.lost_since = None
-        if watcher is not None and learnt.taken and teller in watcher.tabs:
-            watcher.tabs[teller].version = document.version
-            watcher.tabs[teller].names.clear()
+        if watcher is not None and learnt.taken and teller in watcher.tabs and not teller.lagging:
+            # What a lagging one has not read yet, the answer to its write does not say.
+            watcher.place(teller, document.history.position)
         self._follow(document, learnt, via)
         if own_changed and watcher is not None:
             tell_touched(document, watcher, but=teller)
@@ -203,8 +205,8 @@ class Learning:
             self.looks.viewer_due(document, user_id, why=SECOND, after=after)
 
     def lose(self, document: Document, user_id: str, reason: str) -> None:
-        watcher = document.watchers.pop(user_id)
-        document.proofs.pop(user_id, None)
+        watcher = document.lose(user_id)
+        document.eyes.pop(user_id, None)
         for tab in watcher.tabs:
             self._watching.remove(tab, document.id)
         tell_lost(document, watcher, reason)
@@ -219,7 +221,7 @@ class Learning:
 
     def comments_moved(self, document: Document) -> None:
         """At least may have: who watches them wants to know."""
-        if any(watcher.wants_comments for watcher in document.watchers.values()):
+        if document.wants_comments:
             self.looks.comments_due(document)
 
     def watched_by(self, user_id: str) -> list[Document]:

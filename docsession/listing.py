@@ -11,11 +11,11 @@ from twisted.internet.interfaces import IDelayedCall
 
 from docsession import rpc
 from docsession.belonging import FOLDER, could_hold, query_of
-from docsession.document import Tab
 from docsession.google import fields
 from docsession.google.cache import Cached
 from docsession.google.drive_request import DriveRequest
 from docsession.times import rfc3339
+from docsession.watcher import Tab
 
 __all__ = ["Listing"]
 

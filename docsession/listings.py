@@ -20,7 +20,6 @@ from twisted.logger import Logger
 from docsession import rpc
 from docsession.config import Polling
 from docsession.demand import Allowance
-from docsession.document import Tab
 from docsession.errors import DocsessionError
 from docsession.google.cache import Cached
 from docsession.google.drive_request import DriveRequest
@@ -31,6 +30,7 @@ from docsession.listing import Listing
 from docsession.sweeping import SWEPT, TIMER, Sweeping
 from docsession.tasks import Background, sleep
 from docsession.times import rfc3339
+from docsession.watcher import Tab
 
 __all__ = ["LISTING_KINDS", "Files", "Listings"]
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 
 from cachetools import TTLCache
 from twisted.application.service import MultiService
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from docsession.connection import Connection
 from docsession.sessions import BrowserSession, UserSession
+from docsession.wheel import Wheel
 
 __all__ = ["LiveSessions"]
 
@@ -19,6 +20,21 @@ _ENDED_FOR = 86400.0
 _REMEMBERED = 100_000
 
 
+class _Lingering:
+    """One that ends when its time has come, unless it stays or lingers anew meanwhile."""
+
+    __slots__ = ("_all", "_end", "_key")
+
+    def __init__(self, all_lingering: dict[str, _Lingering], key: str, end: Callable[[str], None]) -> None:
+        self._all = all_lingering
+        self._key = key
+        self._end = end
+
+    def due(self, now: float) -> None:
+        if self._all.get(self._key) is self:
+            self._end(self._key)
+
+
 class LiveSessions(MultiService):
     """Browser sessions by identifier and user sessions by account; the latter are its children.
 
@@ -26,13 +42,19 @@ class LiveSessions(MultiService):
     """
 
     def __init__(
-        self, clock: IReactorTime, linger: float, *, on_ended: Callable[[BrowserSession], None]
+        self,
+        clock: IReactorTime,
+        wheel: Wheel,
+        linger: float,
+        *,
+        on_ended: Callable[[BrowserSession], None],
     ) -> None:
         MultiService.__init__(self)
         self._clock = clock
+        self._wheel = wheel
         self._linger_for = linger
         self._on_ended = on_ended
-        self._lingering: dict[str, IDelayedCall] = {}
+        self._lingering: dict[str, _Lingering] = {}
         self._ended: TTLCache[str, float] = TTLCache(_REMEMBERED, _ENDED_FOR, timer=clock.seconds)
         self.browsers: dict[str, BrowserSession] = {}
         self.users: dict[str, UserSession] = {}
@@ -125,13 +147,11 @@ class LiveSessions(MultiService):
     # -- inside
 
     def _linger(self, key: str, end: Callable[[str], None]) -> None:
-        self._stay(key)
-        self._lingering[key] = self._clock.callLater(self._linger_for, end, key)
+        lingering = self._lingering[key] = _Lingering(self._lingering, key, end)
+        self._wheel.after(self._linger_for, lingering)
 
     def _stay(self, key: str) -> None:
-        timer = self._lingering.pop(key, None)
-        if timer is not None and timer.active():
-            timer.cancel()
+        self._lingering.pop(key, None)
 
     def _end_browser(self, session_id: str) -> None:
         self._stay(session_id)

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from docsession.attention import Intervals
 from docsession.config import Polling
 from docsession.discussion import overlap
-from docsession.document import Document, Viewer, Watcher
+from docsession.document import Document
 from docsession.errors import DocsessionError
 from docsession.google.drive import AccessRefused
 from docsession.google.look import Comments, FileView
@@ -25,6 +25,7 @@ from docsession.google.refusals import ACCESS_LOST
 from docsession.neighbours import COMMENTS, FILE, Neighbours
 from docsession.schedule import TICK, Schedule
 from docsession.tasks import Background, Flights
+from docsession.watcher import Tab, Viewer, Watcher
 
 __all__ = ["HIDDEN", "HINT", "PLANNED", "SECOND", "SECOND_LOOK", "VISIBLE", "Looks"]
 
@@ -94,6 +95,23 @@ class Looks:
         late = now + self._rng.uniform(0, interval) if spread else now
         self.schedule.by((FILE, document.id), max(late, document.as_of + interval))
 
+    def plan_anew(self, document: Document) -> None:
+        """Due one interval after the last look, and not before, unless it was called for."""
+        if (FILE, document.id) not in self._why:
+            due = document.as_of + self._intervals.of(document)
+            self.schedule.at((FILE, document.id), max(self._clock.seconds(), due))
+
+    def joined(self, document: Document, user_id: str, tab: Tab) -> None:
+        """A tab watches it from now on."""
+        changed = self._intervals.joined(document, user_id, visible=tab.visible)
+        if changed or self.schedule.due((FILE, document.id)) is None:
+            self.plan(document, spread=True)
+
+    def comments_joined(self, document: Document) -> None:
+        """A tab watches its comments from now on."""
+        if self.schedule.due((COMMENTS, document.id)) is None:
+            self.plan_comments(document)
+
     def plan_comments(self, document: Document) -> None:
         """Due after the longest time that comments are not looked at."""
         interval = self._intervals.of_comments(document)
@@ -143,7 +161,7 @@ class Looks:
     def turn(self, document: Document, what: str) -> None:
         """It became this node's turn to look, or another's; or another has looked."""
         now, key = self._clock.seconds(), (what, document.id)
-        if what == COMMENTS and not any(w.wants_comments for w in document.watchers.values()):
+        if what == COMMENTS and not document.wants_comments:
             return
         if key in self._asked_others and self._neighbours.mine(what, document.id):
             self.schedule.by(key, now)
@@ -161,7 +179,7 @@ class Looks:
         self.turn(document, what)
         if stalest is None or self._neighbours.mine(what, document.id):
             return
-        oldest = min((document.seen_by(user)[0] for user in document.watchers), default=stalest)
+        oldest = document.stalest(stalest)
         half = self._polling.proof / 2
         if oldest < self._clock.seconds() - half and oldest < stalest - half / 5:
             self._neighbours.seize(what, document.id)
@@ -248,7 +266,10 @@ class Looks:
         ready = [w for w in free if not self._held_back(w.viewer.id)]
         if ready:
             watcher = min(ready, key=lambda w: self._last(at, document, w))
-            watcher.tried[at] = now
+            if at == COMMENTS:
+                watcher.tried_comments = now
+            else:
+                watcher.tried = now
             self._running.spawn(self._look(what, at, document, watcher, why or self._planned(at, document)))
         elif watchers:
             # The one under way began before whatever made this due, and may not show it.
@@ -264,11 +285,13 @@ class Looks:
         if at == COMMENTS:
             self.plan_comments(document)
         else:
+            document.visible = document.announced = None
             self.schedule.at((FILE, document.id), self._clock.seconds() + self._intervals.of(document))
 
     def _last(self, at: str, document: Document, watcher: Watcher) -> float:
         # Tries count too: eyes that always fail must not keep the others from looking.
-        return max(document.seen_by(watcher.viewer.id)[at == COMMENTS], watcher.tried.get(at, 0.0))
+        seen, seen_comments = document.seen_by(watcher.viewer.id)
+        return max(seen_comments, watcher.tried_comments) if at == COMMENTS else max(seen, watcher.tried)
 
     async def _look(self, what: Hashable, at: str, document: Document, watcher: Watcher, why: str) -> None:
         key = (at, document.id, watcher.viewer.id)

@@ -9,8 +9,10 @@ import msgspec
 
 from docsession import rpc
 from docsession.connection import Connection
+from docsession.drive_calls import CACHED
 from docsession.errors import InvalidParams
 from docsession.google.drive_request import Policy, prepare
+from docsession.google.questions import Questions, question
 from docsession.google.table import DriveMethod
 from docsession.journal import Journal, digest
 from docsession.model import JournalKey
@@ -29,6 +31,9 @@ __all__ = [
 ]
 
 Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{8,64}\Z")]
+# What is remembered of one method's params; each of those whose answers are kept has so much.
+_QUESTIONS = 4 * 1024 * 1024
+
 FileId = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
@@ -75,15 +80,21 @@ class UnwatchListingParams(_Params, frozen=True):
 
 
 class Entry:
-    """A method of our own."""
+    """A method of our own.
+
+    ``at_once`` gives its result where nothing needs to be waited for, and None, having done
+    nothing, where something does; then ``handler`` is asked. Where there is none of these,
+    ``at_once`` always has a result.
+    """
 
     def __init__(
         self,
         name: str,
         params: type[Any],
-        handler: Callable[[Connection, Any], Awaitable[Any]],
         summary: str,
+        handler: Callable[[Connection, Any], Awaitable[Any]] | None = None,
         *,
+        at_once: Callable[[Connection, Any], Any] = lambda connection, params: None,
         before_open: bool = False,
         needs_user: bool = True,
         like: DriveMethod | None = None,
@@ -95,8 +106,14 @@ class Entry:
         self.needs_user = needs_user
         self.like = like  # the method of Drive's whose params it takes, where it has none of its own
         self._handler = handler
+        self._at_once = at_once
+
+    def at_once(self, connection: Connection, call: rpc.Call) -> bytes | None:
+        result = self._at_once(connection, rpc.decode_params(call.params, self.params))
+        return None if result is None else rpc.encode(result)
 
     async def call(self, connection: Connection, call: rpc.Call) -> bytes:
+        assert self._handler is not None, self.name
         params = rpc.decode_params(call.params, self.params)
         return rpc.result_outcome(rpc.encode(await self._handler(connection, params)))
 
@@ -114,9 +131,18 @@ class DriveEntry:
         self.switched_on = policy.allows(method)
         self._policy = policy
         self._journal = journal
+        self._questions = Questions(_QUESTIONS) if method.id in CACHED else None
+
+    def at_once(self, connection: Connection, call: rpc.Call) -> bytes | None:
+        if self._questions is None:
+            return None
+        asked = self._questions.get(call.params)
+        return None if asked is None else connection.user.calls.kept(self.name, asked)
 
     async def call(self, connection: Connection, call: rpc.Call) -> bytes:
         request = prepare(self.method, rpc.decode_params(call.params, dict[str, Any]), self._policy)
+        if self._questions is not None:
+            self._questions.keep(call.params, question(request))
         user = connection.user
         calls = user.calls
         if not self.method.is_write:
@@ -127,7 +153,7 @@ class DriveEntry:
             connection.identity.session_id,
             connection.name,
             call.id.decode(),
-            digest(call.method, bytes(call.params)),
+            digest(call.method, call.params),
         )
         return await self._journal.run(
             key,

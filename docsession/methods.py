@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
-from docsession import __version__
+from docsession import __version__, rpc
 from docsession.config import Limits
 from docsession.connection import Connection, Method
 from docsession.directory import Directory
@@ -64,51 +64,61 @@ class Catalogue:
         self._policy = policy
         self._new_id = new_id
         self._list_method = find_method("drive.files.list")
+        self._described: rpc.raw | None = None
         own = [
             Entry(
                 "session.open",
                 OpenParams,
-                self._open,
                 "Join the session of the cookie; must come first.",
+                self._open,
+                at_once=self._open_at_once,
                 before_open=True,
                 needs_user=False,
             ),
-            Entry("session.ping", NoParams, self._ping, "Is anybody there?", needs_user=False),
+            Entry("session.ping", NoParams, "Is anybody there?", at_once=lambda _, __: {}, needs_user=False),
             Entry(
                 "session.sign_in",
                 SignInParams,
-                self._start_sign_in,
                 "Where to send the browser to sign in with Google.",
+                self._start_sign_in,
                 needs_user=False,
             ),
             Entry(
                 "session.sign_out",
                 SignOutParams,
-                self._sign_out,
                 "Sign out here, everywhere, or of Google's grant too.",
+                self._sign_out,
                 needs_user=False,
             ),
-            Entry("session.user", NoParams, self._user, "Who is signed in."),
+            Entry("session.user", NoParams, "Who is signed in.", at_once=self._user),
             Entry(
                 "session.attention",
                 AttentionParams,
-                self._attention,
                 "Whether the tab is visible; hidden ones are refreshed less often.",
+                at_once=self._attention,
                 needs_user=False,
             ),
-            Entry("session.status", NoParams, self._status, "What is watched and how fresh it is."),
-            Entry("rpc.discover", NoParams, self._discover, "This document.", needs_user=False),
-            Entry("documents.watch", WatchParams, self._watch, "Be told of every change to a document."),
-            Entry("documents.unwatch", UnwatchParams, self._unwatch, "No longer be told."),
-            Entry("documents.watching", NoParams, self._watching, "What this tab watches."),
+            Entry("session.status", NoParams, "What is watched and how fresh it is.", at_once=self._status),
+            Entry("rpc.discover", NoParams, "This document.", at_once=self._discover, needs_user=False),
+            Entry(
+                "documents.watch",
+                WatchParams,
+                "Be told of every change to a document.",
+                self._watch,
+                at_once=self._watch_at_once,
+            ),
+            Entry("documents.unwatch", UnwatchParams, "No longer be told.", at_once=self._unwatch),
+            Entry("documents.watching", NoParams, "What this tab watches.", at_once=self._watching),
             Entry(
                 "listings.watch",
                 dict[str, Any],
-                self._watch_listing,
                 "A live drive.files.list.",
+                self._watch_listing,
                 like=self._list_method,
             ),
-            Entry("listings.unwatch", UnwatchListingParams, self._unwatch_listing, "End a live listing."),
+            Entry(
+                "listings.unwatch", UnwatchListingParams, "End a live listing.", at_once=self._unwatch_listing
+            ),
         ]
         # What the policy switches off is still found, and refused by name.
         reachable = callable_methods(Policy(empty_trash=True, delete_drives=True))
@@ -117,15 +127,29 @@ class Catalogue:
         self.methods: Mapping[str, Method] = {entry.name: entry for entry in entries}
 
     async def _open(self, connection: Connection, params: OpenParams) -> Any:
-        if params.session != connection.identity.session_id:
-            raise SessionUnknown("cookie and session do not belong together: generate a cookie first")
+        self._belongs(connection, params)
         how = await self._directory.open(
             connection, name=params.connection, new_id=self._new_id(), visible=params.visible
         )
+        return self._opened(connection, how)
+
+    def _open_at_once(self, connection: Connection, params: OpenParams) -> Any:
+        self._belongs(connection, params)
+        how = self._directory.open_now(
+            connection, name=params.connection, new_id=self._new_id(), visible=params.visible
+        )
+        return None if how is None else self._opened(connection, how)
+
+    def _belongs(self, connection: Connection, params: OpenParams) -> None:
+        if params.session != connection.identity.session_id:
+            raise SessionUnknown("cookie and session do not belong together: generate a cookie first")
+
+    def _opened(self, connection: Connection, how: str) -> Any:
         browser = connection.browser
         user = browser.user if browser is not None else None
-        # After the answer, a tab that opens in the middle of a trouble hears of it.
-        self._clock.callLater(0, self._economy.troubles.tell, connection)
+        if self._economy.troubles.of(connection.user_id):
+            # After the answer, a tab that opens in the middle of a trouble hears of it.
+            self._clock.callLater(0, self._economy.troubles.tell, connection)
         return {
             "session": connection.identity.session_id,
             "how": how,
@@ -135,9 +159,6 @@ class Catalogue:
             "heartbeat": self._limits.heartbeat,
             "server": {"name": "docsession", "version": __version__},
         }
-
-    async def _ping(self, connection: Connection, params: NoParams) -> Any:
-        return {}
 
     async def _start_sign_in(self, connection: Connection, params: SignInParams) -> Any:
         browser = connection.browser
@@ -157,15 +178,15 @@ class Catalogue:
             )
         return {}
 
-    async def _user(self, connection: Connection, params: NoParams) -> Any:
+    def _user(self, connection: Connection, params: NoParams) -> Any:
         return public_user(connection.user.user)
 
-    async def _attention(self, connection: Connection, params: AttentionParams) -> Any:
+    def _attention(self, connection: Connection, params: AttentionParams) -> Any:
         connection.visible = params.visible
         self._documents.attention(connection)
         return {}
 
-    async def _status(self, connection: Connection, params: NoParams) -> Any:
+    def _status(self, connection: Connection, params: NoParams) -> Any:
         user = connection.user
         return {
             "documents": self._documents.watched(connection),
@@ -174,12 +195,13 @@ class Catalogue:
             "google": self._economy.state(user.id),
         }
 
-    async def _discover(self, connection: Connection, params: NoParams) -> Any:
-        return describe(self.methods)
+    def _discover(self, connection: Connection, params: NoParams) -> Any:
+        if self._described is None:
+            self._described = rpc.raw(rpc.encode(describe(self.methods)))
+        return self._described
 
     async def _watch(self, connection: Connection, params: WatchParams) -> Any:
-        if self._documents.count(connection, beside=params.file_id) >= self._limits.watches_per_connection:
-            raise TooMany("watches", self._limits.watches_per_connection)
+        self._has_room(connection, params)
         return await self._documents.watch(
             connection,
             connection.user,
@@ -189,11 +211,26 @@ class Catalogue:
             mark=params.comments_mark,
         )
 
-    async def _unwatch(self, connection: Connection, params: UnwatchParams) -> Any:
+    def _watch_at_once(self, connection: Connection, params: WatchParams) -> Any:
+        self._has_room(connection, params)
+        return self._documents.watch_at_once(
+            connection,
+            connection.user,
+            params.file_id,
+            version=params.version,
+            comments=params.comments,
+            mark=params.comments_mark,
+        )
+
+    def _has_room(self, connection: Connection, params: WatchParams) -> None:
+        if self._documents.count(connection, beside=params.file_id) >= self._limits.watches_per_connection:
+            raise TooMany("watches", self._limits.watches_per_connection)
+
+    def _unwatch(self, connection: Connection, params: UnwatchParams) -> Any:
         self._documents.unwatch(connection, params.file_id)
         return {}
 
-    async def _watching(self, connection: Connection, params: NoParams) -> Any:
+    def _watching(self, connection: Connection, params: NoParams) -> Any:
         return {"documents": self._documents.watched(connection)}
 
     async def _watch_listing(self, connection: Connection, params: dict[str, Any]) -> Any:
@@ -203,7 +240,7 @@ class Catalogue:
             raise TooMany("live listings", self._limits.listings_per_connection)
         return await listings.watch(connection, request)
 
-    async def _unwatch_listing(self, connection: Connection, params: UnwatchListingParams) -> Any:
+    def _unwatch_listing(self, connection: Connection, params: UnwatchListingParams) -> Any:
         connection.user.listings.unwatch(connection, params.listing)
         return {}
 

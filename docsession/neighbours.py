@@ -62,7 +62,7 @@ class Neighbours:
     def say_seen(self, document: Document, via: str, *, user_id: str | None = None) -> None:
         """It was looked at (by that user), or its state is stored: it is what the mark says. That it
         moved all nodes hear: what they keep of it is old, whether they watch it or not."""
-        stalest = min((document.seen_by(user)[0] for user in document.watchers), default=document.as_of)
+        stalest = document.stalest(document.as_of)
         message = {
             "kind": "seen",
             "mark": document.mark,

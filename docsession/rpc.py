@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ __all__ = [
     "notification",
     "parse",
     "raw",
+    "result_answer",
     "result_outcome",
 ]
 
@@ -31,6 +32,8 @@ T = TypeVar("T")
 
 _BLANK = b" \t\r\n"
 _MAX_ID = 256
+_BRACE = ord("{")
+_BEGINS_ID = frozenset(b'"-0123456789')
 _PATH = re.compile(r"\A(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?\Z", re.DOTALL)
 _FIELD = re.compile(r"(?:unknown|missing required) field `(.*)`\Z", re.DOTALL)
 
@@ -39,11 +42,11 @@ encode = _encoder.encode
 raw = msgspec.Raw  # JSON that is encoded already, to be spliced in as it is
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """One request, or a notification where ``id`` is None. ``params`` is undecoded JSON."""
 
     method: str
-    params: msgspec.Raw
+    params: bytes
     id: bytes | None
 
 
@@ -55,6 +58,15 @@ class Refused(msgspec.Struct, frozen=True):
     error: DocsessionError
 
 
+class _Usual(msgspec.Struct, gc=False):
+    """What nearly all calls are."""
+
+    jsonrpc: Literal["2.0"]
+    method: str
+    params: msgspec.Raw = msgspec.Raw(b"{}")
+    id: msgspec.Raw = msgspec.Raw(b"")
+
+
 class _Envelope(msgspec.Struct):
     jsonrpc: Any = None
     method: Any = None
@@ -62,38 +74,64 @@ class _Envelope(msgspec.Struct):
     id: msgspec.Raw = msgspec.Raw(b"")
 
 
+_usual = msgspec.json.Decoder(_Usual).decode
 _envelope = msgspec.json.Decoder(_Envelope)
 _messages = msgspec.json.Decoder(list[msgspec.Raw])
 _anything = msgspec.json.Decoder(msgspec.Raw)
 
 
-def parse(payload: bytes, *, most: int) -> tuple[list[Call | Refused], bool]:
-    """The calls in one message, and whether it was a batch.
+def _call(usual: _Usual) -> Call | None:
+    """None for one whose params or id are no good."""
+    params, call_id = bytes(usual.params), bytes(usual.id)
+    if params[0] == _BRACE and (not call_id or (call_id[0] in _BEGINS_ID and len(call_id) <= _MAX_ID)):
+        return Call(usual.method, params, call_id or None)
+    return None
+
+
+def parse(payload: bytes, *, most: int) -> Call | Refused | list[Call | Refused]:
+    """The call in one message; a list of them where it was a batch.
 
     What cannot be read at all is one :class:`Refused` with id null, and no batch.
     """
     try:
-        payload.decode()  # strings are kept as they came, so nobody looks at their bytes again
+        # Strings are kept as they came, so nobody looks at their bytes again.
+        _ = payload.isascii() or payload.decode()
+        if (call := _call(_usual(payload))) is not None:
+            return call
+    except msgspec.ValidationError:
+        pass  # a batch, or something to refuse with the right words
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Refused(b"null", ParseError("this is not JSON"))
+    return _unusual(payload, most)
+
+
+def _unusual(payload: bytes, most: int) -> Call | Refused | list[Call | Refused]:
+    try:
         if not payload.lstrip(_BLANK).startswith(b"["):
-            return [_one(msgspec.Raw(payload))], False
+            return _one(msgspec.Raw(payload))
         messages = _messages.decode(payload)
         if not messages:
-            return [Refused(b"null", InvalidRequest("an empty batch"))], False
+            return Refused(b"null", InvalidRequest("an empty batch"))
         if len(messages) > most:
-            return [Refused(b"null", InvalidRequest(f"a batch of more than {most}"))], False
-        return [_one(message) for message in messages], True
+            return Refused(b"null", InvalidRequest(f"a batch of more than {most}"))
+        return [_one(message) for message in messages]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return [Refused(b"null", ParseError("this is not JSON"))], False
+        return Refused(b"null", ParseError("this is not JSON"))
 
 
 def _one(message: msgspec.Raw) -> Call | Refused:
+    try:
+        if (call := _call(_usual(message))) is not None:
+            return call
+    except msgspec.ValidationError:
+        pass
     try:
         envelope = _envelope.decode(message)
     except msgspec.ValidationError:
         _anything.decode(message)  # it gave up at the first byte: what follows may not be JSON
         return Refused(b"null", InvalidRequest("a request is a JSON object"))
     call_id = bytes(envelope.id)
-    if call_id and (call_id[:1] not in b'"-0123456789' or len(call_id) > _MAX_ID):
+    if call_id and (call_id[0] not in _BEGINS_ID or len(call_id) > _MAX_ID):
         return Refused(b"null", InvalidRequest(f"an id is a string or a number of at most {_MAX_ID} bytes"))
     shown = call_id or b"null"
     if envelope.jsonrpc != "2.0":
@@ -105,10 +143,10 @@ def _one(message: msgspec.Raw) -> Call | Refused:
         return Refused(call_id or None, InvalidParams("params are given by name, in an object"))
     if not params.startswith(b"{"):
         return Refused(shown, InvalidRequest('"params" must be an object'))
-    return Call(envelope.method, msgspec.Raw(params), call_id or None)
+    return Call(envelope.method, params, call_id or None)
 
 
-def decode_params(params: msgspec.Raw, into: type[T]) -> T:
+def decode_params(params: bytes, into: type[T]) -> T:
     """Decode strictly. Raises :class:`InvalidParams` naming the failing path."""
     try:
         return msgspec.json.decode(params, type=into, strict=True)
@@ -134,7 +172,12 @@ def error_outcome(error: DocsessionError) -> bytes:
 
 def answer(call_id: bytes, outcome: bytes) -> bytes:
     """A whole answer."""
-    return b'{"jsonrpc":"2.0","id":' + call_id + b"," + outcome + b"}"
+    return b"".join((b'{"jsonrpc":"2.0","id":', call_id, b",", outcome, b"}"))
+
+
+def result_answer(call_id: bytes, result: bytes) -> bytes:
+    """A whole answer that says it went well; ``result`` is JSON, and copied only once."""
+    return b"".join((b'{"jsonrpc":"2.0","id":', call_id, b',"result":', result, b"}"))
 
 
 def batch(answers: Iterable[bytes]) -> bytes:

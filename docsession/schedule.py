@@ -48,11 +48,7 @@ class Schedule(Service):
         self._due[what] = when
         self._count += 1
         heapq.heappush(self._heap, (when, self._count, what))
-        if len(self._heap) > 64 + 4 * len(self._due):
-            # Entries that were moved or dropped stay in the heap until they surface.
-            self._heap = [(self._due[w], n, w) for n, w in enumerate(self._due)]
-            self._count = len(self._heap)
-            heapq.heapify(self._heap)
+        self._sift()
 
     def by(self, what: Hashable, when: float) -> None:
         """Due then at the latest."""
@@ -61,7 +57,8 @@ class Schedule(Service):
 
     def drop(self, what: Hashable) -> None:
         """Not due at all any more."""
-        self._due.pop(what, None)
+        if self._due.pop(what, None) is not None:
+            self._sift()
 
     def startService(self) -> None:
         Service.startService(self)
@@ -71,6 +68,13 @@ class Schedule(Service):
         Service.stopService(self)
         if self._loop.running:
             self._loop.stop()
+
+    def _sift(self) -> None:
+        """Entries that were moved or dropped stay in the heap until they surface, or are too many."""
+        if len(self._heap) > 64 + 2 * len(self._due):
+            self._heap = [(when, number, what) for number, (what, when) in enumerate(self._due.items())]
+            self._count = len(self._heap)
+            heapq.heapify(self._heap)
 
     def _tick(self) -> None:
         now = self._clock.seconds()

@@ -227,12 +227,17 @@ class Rate:
 
     def take(self, now: float) -> float:
         """0 when one more is allowed (and taken), else the seconds until one will be."""
-        self._level = min(self._burst, self._level + max(0.0, now - self._when) * self._per_second)
+        level = self._level
+        if now > self._when:
+            level += (now - self._when) * self._per_second
+            if level > self._burst:
+                level = self._burst
         self._when = now
-        if self._level >= 1:
-            self._level -= 1
+        if level >= 1:
+            self._level = level - 1
             return 0.0
-        return (1 - self._level) / self._per_second
+        self._level = level
+        return (1 - level) / self._per_second
 
     @property
     def full(self) -> bool:

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import provider
 
 from docsession import __version__
+from docsession.counting import PlainCounter, PlainHistogram
 from docsession.times import rfc3339
 
 __all__ = ["FIELDS", "LogFile", "Metrics", "log_observer"]
@@ -148,13 +149,13 @@ class Metrics:
             ["method"],
             registry=self.registry,
         )
-        self._calls = Counter(
+        self._calls = PlainCounter(
             "docsession_rpc_calls",
             "Calls of pages, by method and outcome (ok or an error's name).",
             ["method", "outcome"],
             registry=self.registry,
         )
-        self._call_seconds = Histogram(
+        self._call_seconds = PlainHistogram(
             "docsession_rpc_call_seconds",
             "How long calls took.",
             buckets=(0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30),
@@ -175,7 +176,7 @@ class Metrics:
             ["why"],
             registry=self.registry,
         )
-        self._events = Counter(
+        self._events = PlainCounter(
             "docsession_document_events",
             "document.changed sent, by how the change was seen.",
             ["via"],
@@ -254,8 +255,8 @@ class Metrics:
         self._units.labels(method).inc(units)
 
     def call(self, method: str, outcome: str, seconds: float) -> None:
-        self._calls.labels(method, outcome).inc()
-        self._call_seconds.observe(max(0.0, seconds))
+        self._calls.counts[method, outcome] += 1
+        self._call_seconds.observe(seconds if seconds > 0 else 0.0)
 
     def refreshed(self, outcome: str) -> None:
         self._refreshes.labels(bounded(outcome)).inc()
@@ -272,7 +273,7 @@ class Metrics:
         self._looks.labels("comments" if comments else "file", why).inc()
 
     def told(self, via: str, receivers: int) -> None:
-        self._events.labels(via).inc(receivers)
+        self._events.counts[(via,)] += receivers
 
     def settled(self, seconds: float) -> None:
         self._settled.observe(max(0.0, seconds))

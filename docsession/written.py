@@ -7,12 +7,13 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
-from docsession.document import Document, Tab, Viewer
+from docsession.document import Document
 from docsession.errors import Unavailable
 from docsession.google.look import FileView
 from docsession.keeping import Keeping
 from docsession.learning import Learning
 from docsession.neighbours import COMMENTS, FILE, Neighbours
+from docsession.watcher import Tab, Viewer
 
 __all__ = ["Written"]
 
@@ -56,7 +57,7 @@ class Written:
             self._say_due(file_id, COMMENTS)
             return
         changed = document.discussion.learn_one(comment, self._clock.seconds())
-        document.comments_changed(changed, but=document.told(viewer.id, teller))
+        document.comments_changed(changed, but=teller)
         self._telling.comments(document, "peer")
         self._keeping.save_comments(document, changed, via="peer")
 

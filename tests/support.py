@@ -99,18 +99,21 @@ class FakeWire:
         self.sent: list[dict[str, Any]] = []
         self.raw: list[bytes] = []
         self.closed: tuple[int, str] | None = None
-        self.pending = 0
+        self.ready = True
+        self.full_after = 10**9
 
     def send(self, payload: bytes) -> None:
         assert self.closed is None, "sent after close"
+        self.full_after -= len(payload)
+        self.ready = self.ready and self.full_after > 0
         self.raw.append(payload)
         self.sent.append(json.loads(payload))
 
     def close(self, code: int, reason: str) -> None:
         self.closed = self.closed or (int(code), reason)
 
-    def unsent(self) -> int:
-        return self.pending
+    def flush(self) -> None:
+        """It was sent at once."""
 
 
 class Tab:

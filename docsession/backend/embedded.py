@@ -14,13 +14,17 @@ from docsession.telemetry import Metrics
 
 __all__ = ["EmbeddedBackend"]
 
+# A document that changes all the time is stored once in so many seconds: each time costs a write to
+# the disk, and nobody but who starts after this process reads it.
+_REST = 1.0
+
 
 class EmbeddedBackend:
     """Started and stopped as :class:`docsession.backend.redis_backend.RedisBackend` is."""
 
     def __init__(self, path: Path, keys: Keys, *, reactor: Any) -> None:
         store = SqliteStore(path, Sealer(keys), run=AdbapiRunner(path, reactor), clock=reactor)
-        self.backend = Backend(store, *Switchboard(reactor).node("one"), WholeQuota())
+        self.backend = Backend(store, *Switchboard(reactor).node("one"), WholeQuota(), rest=_REST)
 
     async def start(self, stamp: Mapping[str, str]) -> None:
         """Raises :class:`docsession.errors.ConfigError`."""

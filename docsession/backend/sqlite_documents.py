@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlite3 import Cursor
 from typing import Any
 
+from msgspec.structs import replace
+
 from docsession.backend.sealing import CommentsLookedAt, DocumentState, encoded
 from docsession.backend.sqlite_tables import Tables
 from docsession.model import CommentsRecord, DocumentRecord
@@ -20,7 +22,7 @@ class DocumentTables(Tables):
     """The tables ``documents``, ``proofs`` and ``comments``."""
 
     async def load_document(self, file_id: str) -> DocumentRecord | None:
-        return await self._read(lambda cursor: self._document(cursor, file_id))
+        return await self._read(lambda cursor: self._record(cursor, file_id))
 
     async def save_document(self, record: DocumentRecord, *, replaces: str | None) -> DocumentRecord | None:
         def save(cursor: Cursor) -> DocumentRecord | None:
@@ -31,7 +33,9 @@ class DocumentTables(Tables):
                 state = record if stored is None or free else stored
                 self._put_state(cursor, state, doubted)
             _put_proofs(cursor, record, doubted)
-            return None if free else self._document(cursor, record.file_id)
+            if stored is None or doubted != stored.doubted:
+                _drop_doubted(cursor, record.file_id, doubted)
+            return None if free else self._record(cursor, record.file_id)
 
         return await self._write(save)
 
@@ -75,16 +79,24 @@ class DocumentTables(Tables):
 
     # -- inside
 
+    def _record(self, cursor: Cursor, file_id: str) -> DocumentRecord | None:
+        """All there is of it."""
+        state = self._document(cursor, file_id)
+        if state is None:
+            return None
+        query = "SELECT user_id, document_at, comments_at FROM proofs WHERE file_id = ?"
+        proofs = {user: (at, comments_at) for user, at, comments_at in cursor.execute(query, (file_id,))}
+        return replace(state, proofs=proofs)
+
     def _document(self, cursor: Cursor, file_id: str) -> DocumentRecord | None:
+        """Without proofs."""
         query = "SELECT as_of, sealed FROM documents WHERE file_id = ?"
         row = cursor.execute(query, (file_id,)).fetchone()
         state = row and self._sealed.unseal_value("document", file_id, row[1], DocumentState)
         if state is None:
             return None
-        query = "SELECT user_id, document_at, comments_at FROM proofs WHERE file_id = ?"
-        proofs = {user: (at, comments_at) for user, at, comments_at in cursor.execute(query, (file_id,))}
         return DocumentRecord(
-            file_id, state.version, state.google_version, state.file, row[0], proofs, state.doubted
+            file_id, state.version, state.google_version, state.file, row[0], {}, state.doubted
         )
 
     def _put_state(self, cursor: Cursor, record: DocumentRecord, doubted: float) -> None:
@@ -111,9 +123,11 @@ def _put_proofs(cursor: Cursor, record: DocumentRecord, doubted: float) -> None:
             document_at = max(document_at, excluded.document_at),
             comments_at = max(comments_at, excluded.comments_at)
         """,
-        [(record.file_id, user, *times) for user, times in record.proofs.items()],
+        [(record.file_id, user, *times) for user, times in record.proofs.items() if max(times) >= doubted],
     )
+
+
+def _drop_doubted(cursor: Cursor, file_id: str, doubted: float) -> None:
     cursor.execute(
-        "DELETE FROM proofs WHERE file_id = ? AND max(document_at, comments_at) < ?",
-        (record.file_id, doubted),
+        "DELETE FROM proofs WHERE file_id = ? AND max(document_at, comments_at) < ?", (file_id, doubted)
     )

@@ -14,8 +14,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from docsession.errors import Forbidden, GoogleUnavailable, NotFound
 from docsession.tasks import Flights
+from docsession.times import rfc3339
 
-__all__ = ["Cache", "Cached"]
+__all__ = ["Cache", "Cached", "cached"]
 
 Fetch = Callable[[], Coroutine[Any, Any, tuple[bytes, frozenset[str], str | None]]]
 
@@ -28,12 +29,34 @@ _ANY_FILE = "any file"
 
 
 class Cached(msgspec.Struct, frozen=True):
-    """An answer and since when it was true. ``data`` is JSON."""
+    """An answer and since when it was true.
 
-    data: bytes
+    ``told`` is the JSON that a page is told when it is served from here. It is what is kept, so
+    that serving it encodes nothing; what Google said (``data``) is a part of it.
+    """
+
+    told: bytes
     as_of: float
     files: frozenset[str]
     listing_of: str | None
+
+    @property
+    def data(self) -> bytes:
+        return self.told[_BEFORE : len(self.told) - _AFTER]
+
+
+def cached(data: bytes, as_of: float, files: frozenset[str], listing_of: str | None = None) -> Cached:
+    """Google's answer, which is JSON, as it is kept."""
+    return Cached(_told(data, as_of), as_of, files, listing_of)
+
+
+def _told(data: bytes, as_of: float) -> bytes:
+    return b'{"data":%b,"as_of":"%b","source":"cache"}' % (data, rfc3339(as_of).encode())
+
+
+# How much of it stands around the data: a time is always as long.
+_BEFORE = len(b'{"data":')
+_AFTER = len(_told(b"", 0.0)) - _BEFORE
 
 
 class _Flying:
@@ -95,10 +118,9 @@ class Cache:
         While Google is away an older answer serves, where that
         is allowed, nothing is known to have made it untrue, and the page did not want a newer one.
         """
-        full = (user_id, key)
-        patience = self._seconds if max_age is None else min(self._seconds, max_age)
-        if (kept := self._younger(full, patience)) is not None:
+        if (kept := self.kept(user_id, key, max_age=max_age)) is not None:
             return kept, True
+        full = (user_id, key)
         self._part_from_older(full, max_age)
         try:
             return await self._flights.join(full, lambda: self._fetch(full, fetch, about)), False
@@ -114,6 +136,14 @@ class Cache:
                 if other[0] == user_id:
                     self._remove(other)
             raise
+
+    def kept(self, user_id: str, key: Hashable, *, max_age: float | None) -> Cached | None:
+        """What :meth:`read` would give from here without asking anybody."""
+        kept = self._kept.get((user_id, key))
+        if kept is None:
+            return None
+        patience = self._seconds if max_age is None or max_age > self._seconds else max_age
+        return kept if kept.as_of > self._clock.seconds() - patience else None
 
     def _part_from_older(self, full: tuple[str, Hashable], max_age: float | None) -> None:
         """A request that began before the answer that is wanted is not joined."""
@@ -155,11 +185,11 @@ class Cache:
         self._under_way += 1
         try:
             data, files, listing_of = await fetch()
-            cached = Cached(data, as_of, files, listing_of)
-            tags = (_of_user(full[0]), *_tags(cached))
+            answer = cached(data, as_of, files, listing_of)
+            tags = (_of_user(full[0]), *_tags(answer))
             if began >= self._floor and all(self._dropped.get(tag, -1) <= began for tag in tags):
-                self._keep(full, cached)
-            return cached
+                self._keep(full, answer)
+            return answer
         finally:
             if self._flying.get(full) is flying:  # else a later one has taken its place
                 del self._flying[full]
@@ -167,24 +197,24 @@ class Cache:
             if not self._under_way:
                 self._dropped.clear()
 
-    def _keep(self, full: tuple[str, Hashable], cached: Cached) -> None:
+    def _keep(self, full: tuple[str, Hashable], answer: Cached) -> None:
         known = self._kept.get(full)
-        if known is not None and known.as_of > cached.as_of:
+        if known is not None and known.as_of > answer.as_of:
             return
         self._remove(full)
         self._remove_old()
-        user_id, size = full[0], len(cached.data) + _length(full) + _OVERHEAD
+        user_id, size = full[0], len(answer.told) + _length(full) + _OVERHEAD
         if size > min(self._most_per_user, self._most):
             return
         while self._bytes.get(user_id, 0) + size > self._most_per_user:
             self._remove(next(iter(self._by_user[user_id])))
         while self.size + size > self._most:
             self._remove(next(iter(self._kept)))
-        self._kept[full] = cached
+        self._kept[full] = answer
         self._by_user.setdefault(user_id, {})[full] = size
         self._bytes[user_id] = self._bytes.get(user_id, 0) + size
         self.size += size
-        for tag in _tags(cached):
+        for tag in _tags(answer):
             self._by_tag.setdefault(tag, set()).add(full)
 
     def _remove_old(self) -> None:
@@ -194,8 +224,8 @@ class Cache:
             self._remove(next(iter(self._kept)))
 
     def _remove(self, full: tuple[str, Hashable]) -> None:
-        cached = self._kept.pop(full, None)
-        if cached is None:
+        answer = self._kept.pop(full, None)
+        if answer is None:
             return
         user_id = full[0]
         size = self._by_user[user_id].pop(full)
@@ -203,7 +233,7 @@ class Cache:
         self._bytes[user_id] -= size
         if not self._by_user[user_id]:
             del self._by_user[user_id], self._bytes[user_id]
-        for tag in _tags(cached):
+        for tag in _tags(answer):
             keys = self._by_tag[tag]
             keys.discard(full)
             if not keys:
@@ -220,12 +250,12 @@ class Cache:
             self._remove(full)
 
 
-def _tags(cached: Cached) -> Iterator[str]:
-    for file_id in cached.files:
+def _tags(answer: Cached) -> Iterator[str]:
+    for file_id in answer.files:
         yield f"file {file_id}"
-    if cached.listing_of is not None:
-        yield f"listings of {cached.listing_of}"
-    if not cached.files:
+    if answer.listing_of is not None:
+        yield f"listings of {answer.listing_of}"
+    if not answer.files:
         yield _ANY_FILE
 
 

@@ -98,6 +98,8 @@ class Channels(Service):
         person = self._people.get(account.id)
         if person is None:
             person = self._people[account.id] = Person(account)
+            # At once: how often the user's documents are looked at depends on what the store has.
+            self._due(account.id)
         person.want(account, anew=anew)
         self._schedule.by(account.id, self._clock.seconds())
 

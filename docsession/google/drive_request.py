@@ -97,9 +97,9 @@ class DriveRequest:
         query = urlencode((*self.query, *more))
         return f"{api}/drive/v3/{self.path}" + (f"?{query}" if query else "")
 
-    def key(self) -> tuple[Any, ...]:
-        """Equal for two reads that ask the same."""
-        return (self.method.id, self.path, *self.query)
+    def key(self) -> str:
+        """Equal for two reads that ask the same, and for no others."""
+        return f"{self.method.id} {self.path}?{urlencode(self.query)}"
 
 
 def find_method(method_id: str) -> DriveMethod:

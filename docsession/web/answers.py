@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from twisted.web.server import Request
 
+from docsession.config import UNIX
 from docsession.errors import DocsessionError
 
 __all__ = ["Proxies", "error_body", "header", "json", "plain_headers"]
@@ -60,7 +61,10 @@ class Proxies:
     """The proxies whose word about a client's address is taken."""
 
     def __init__(self, networks: Iterable[str]) -> None:
-        self._networks = [ipaddress.ip_network(network) for network in networks]
+        named = set(networks)
+        # Who comes over a unix socket has no address.
+        self._unix = UNIX in named
+        self._networks = [ipaddress.ip_network(network) for network in named - {UNIX}]
 
     def client(self, request: Request) -> str:
         """Whom to count a request to, as far as it can be believed: an address, or an IPv6 network.
@@ -69,8 +73,7 @@ class Proxies:
         """
         host = str(getattr(request.getClientAddress(), "host", "") or "")
         address = _address(host)
-        # Behind a unix socket there can only be a proxy on this machine.
-        trusted = bool(self._networks) if not host else self._trusts(address)
+        trusted = self._trusts(address) if host else self._unix
         forwarded = request.requestHeaders.getRawHeaders(b"X-Forwarded-For") or []
         hops = [hop.strip() for hop in b",".join(forwarded).decode("latin-1").split(",") if hop.strip()]
         while hops and trusted:

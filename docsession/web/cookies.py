@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from twisted.web.server import Request
@@ -9,7 +10,12 @@ from twisted.web.server import Request
 from docsession.keys import CookieSigner
 from docsession.model import Identity
 
-__all__ = ["SessionCookie"]
+__all__ = ["SessionCookie", "cookie_lines"]
+
+
+def cookie_lines(request: Request) -> Sequence[bytes]:
+    """The lines of a request's Cookie header."""
+    return request.requestHeaders.getRawHeaders(b"Cookie") or []
 
 
 class SessionCookie:
@@ -19,17 +25,18 @@ class SessionCookie:
         self._signer = signer
         self._secure = urlsplit(public_url).scheme == "https"
         self.name = "__Host-docsession" if self._secure else "docsession"
+        self._name = self.name.encode()
 
-    def read(self, request: Request) -> Identity | None:
-        """The identity a genuine cookie proves; None for anything else.
+    def read(self, lines: Iterable[bytes]) -> Identity | None:
+        """The identity that a genuine cookie in these lines of the header proves; None for anything else.
 
         Two cookies of our name mean that somebody planted one; then neither is believed.
         """
         found = []
-        for line in request.requestHeaders.getRawHeaders(b"Cookie") or []:
+        for line in lines:
             for pair in line.split(b";"):
                 name, equals, value = pair.strip().partition(b"=")
-                if equals and name == self.name.encode():
+                if equals and name == self._name:
                     found.append(value)
         if len(found) != 1:
             return None

@@ -1,282 +1,253 @@
-"""The websocket: a guard in front of Autobahn, and Autobahn's protocol as a thin adapter.
+"""A tab's socket after the handshake: messages in, messages out, pings, goodbye. The wire of a connection.
 
-The guard is needed because Autobahn would accept a missing Origin and answer a foreign one
-with 400. Every option of Autobahn's that is open by default is set here.
+Autobahn has shaken hands (:mod:`docsession.web.handshake`). What it keeps of a connection is ten times
+as much as is needed from then on, so this takes its place on the transport.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-import txaio
-from autobahn.twisted.resource import WebSocketResource
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.logger import Logger
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.internet.interfaces import IProtocol, IPushProducer, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from docsession.config import Limits
 from docsession.connection import Connection
-from docsession.errors import (
-    CloseCode,
-    DocsessionError,
-    Forbidden,
-    InternalError,
-    InvalidRequest,
-    SessionUnknown,
-    Unavailable,
-)
+from docsession.errors import CloseCode
 from docsession.interfaces import Wire
 from docsession.model import Identity
-from docsession.web.answers import error_body, header
-from docsession.web.cookies import SessionCookie
+from docsession.web.frames import BINARY, CLOSE, PING, PONG, TEXT, VIOLATION, FrameReader, close_frame, frame
+from docsession.web.outbox import Outbox, is_clear, kernel_socket
+from docsession.wheel import Wheel
 
-__all__ = ["SUBPROTOCOL", "SocketFactory", "SocketResource"]
+__all__ = ["Socket", "Sockets"]
 
-SUBPROTOCOL = "docsession.v1"
+_OPEN, _CLOSING, _GONE = range(3)
+# The other side is given so long to say goodbye too. After what was no websocket nothing of what
+# follows can be understood, so it is only given time to read why.
+_CLOSE_WITHIN, _READ_WITHIN = 5.0, 1.0
+_PING = frame(b"", PING)
+_NORMAL = close_frame(CloseCode.NORMAL)
 
-# No browser cuts a short message into so many; each costs memory, an empty one too.
-_MOST_FRAGMENTS = 1000
-_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 
-Connect = Callable[[Wire, Identity, str], Connection]
+class Sockets:
+    """What all of them share, and how many there are. ``connect`` makes the connection that one serves."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        limits: Limits,
+        wheel: Wheel,
+        connect: Callable[[Wire, Identity, str], Connection],
+    ) -> None:
+        self.clock = clock
+        self.limits = limits
+        self.wheel = wheel
+        self.connect = connect
+        self.outbox = Outbox(clock)
+        self.count = 0
+
+    @property
+    def is_full(self) -> bool:
+        """No more for now."""
+        return self.count >= self.limits.connections
 
 
-class Socket(WebSocketServerProtocol):
-    """Autobahn's protocol as a wire. Knows nothing of what is said over it."""
+@implementer(IProtocol, IPushProducer)
+class Socket:
+    """Knows nothing of what is said over it. ``ready``: the transport takes more."""
 
-    identity: Identity
-    origin: str
-    tab: Connection | None = None
-    _held_back = 0
-    _paused = False
-    _frames = 0
+    __slots__ = (
+        "_all",
+        "_heard",
+        "_pending",
+        "_reader",
+        "_reading",
+        "_sock",
+        "_spilt",
+        "_state",
+        "_tab",
+        "_until",
+        "_waiting",
+        "ready",
+        "transport",
+    )
 
-    def onConnect(self, request: Any) -> str | None:
-        # A browser that offers subprotocols breaks off where none of them is taken.
-        return SUBPROTOCOL if SUBPROTOCOL in request.protocols else None
-
-    def onOpen(self) -> None:
-        # twisted.web's channel was the transport's producer; from here on this is, so that
-        # what a slow reader leaves unread is counted.
-        transport: Any = self.transport
-        transport.unregisterProducer()
-        transport.registerProducer(self, True)
-        self.tab = self.factory.connect(self, self.identity, self.origin)
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        if self.tab is None:
-            return
-        if isBinary:
-            self.tab.close(CloseCode.PROTOCOL_MISUSE, "text frames only")
-        else:
-            self.tab.text_received(payload)
-
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        # Autobahn may call this without onOpen.
-        if self.tab is not None:
-            self.tab.lost()
-
-    def onPing(self, payload: bytes) -> None:
-        # Who pings without reading would fill our memory with pongs; the latest ping is answered
-        # as well by none.
-        if not self._paused:
-            super().onPing(payload)
-
-    def onMessageFrameBegin(self, length: int) -> None:
-        super().onMessageFrameBegin(length)
-        self._frames += 1
-        if self._frames > _MOST_FRAGMENTS and not self.failedByMe:
-            # Empty ones count for nothing in Autobahn's limit of a message's length.
-            self._fail_connection(CloseCode.TOO_BIG, "a message in too many fragments")
-
-    def onMessageEnd(self) -> None:
-        self._frames = 0
-        super().onMessageEnd()
-
-    def onAutoPingTimeout(self) -> None:
-        self.autoPingTimeoutCall = None
-        if self.tab is not None and self.state == self.STATE_OPEN:
-            # It may be the way back that is broken; then the page learns why.
-            self.tab.close(CloseCode.HEARTBEAT_LOST, "no answer to a ping")
-        else:
-            super().onAutoPingTimeout()
+    def __init__(self, all_sockets: Sockets, transport: Any, identity: Identity, origin: str) -> None:
+        self.transport = transport
+        self.ready = True
+        self._all = all_sockets
+        self._sock = kernel_socket(transport)
+        # Something may wait in the transport, and must not be overtaken.
+        self._spilt = True
+        self._pending: bytes | list[bytes] | None = None
+        self._reading = False
+        self._reader = FrameReader(all_sockets.limits.message_bytes)
+        self._state = _OPEN
+        self._heard = all_sockets.clock.seconds()
+        # Whether a ping is not answered yet, and when its time is up, or that of the goodbye.
+        self._waiting = False
+        self._until = 0.0
+        all_sockets.count += 1
+        all_sockets.wheel.at(self._heard + all_sockets.limits.ping_every, self)
+        if self._sock is None:
+            transport.registerProducer(self, True)
+        self._tab: Connection | None = all_sockets.connect(self, identity, origin)
 
     # -- Wire
 
     def send(self, payload: bytes) -> None:
-        if self.state != self.STATE_OPEN:
-            return  # goodbye was said, and the wire will be gone in a moment
-        if self._paused:
-            self._held_back += len(payload)
-        self.sendMessage(payload)  # type: ignore[no-untyped-call]
+        """Send one UTF-8 text message."""
+        if self._state == _OPEN:
+            self._put(self._all.outbox.framed(payload))
 
     def close(self, code: int, reason: str) -> None:
-        # Not sendClose, which refuses 1011 and 1001.
-        self.sendCloseFrame(code=int(code), reasonUtf8=reason.encode()[:123])
+        """Begin the closing handshake. Harmless when repeated."""
+        self._say_goodbye(close_frame(int(code), reason), _CLOSE_WITHIN)
 
-    def unsent(self) -> int:
-        return self._held_back
+    # -- IProtocol
+
+    def makeConnection(self, transport: Any) -> None:
+        """It was made with one."""
+
+    def connectionMade(self) -> None:
+        """It is made by the handshake."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self._heard = self._all.wheel.now
+        # What is said while this is read leaves in one write at its end.
+        self._reading = True
+        try:
+            for opcode, payload in self._reader.feed(data):
+                if opcode != TEXT:
+                    self._no_text(opcode, payload)
+                elif self._tab is not None:
+                    self._tab.text_received(payload)
+        finally:
+            self._reading = False
+            self.flush()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._all.count -= 1
+        self._state = _GONE
+        self._pending = self._sock = self.transport = None
+        self._part()
 
     # -- IPushProducer
 
     def pauseProducing(self) -> None:
-        self._paused = True
+        self.ready = False
+        if self._tab is not None:
+            self._tab.held_up()
 
     def resumeProducing(self) -> None:
-        self._paused = False
-        self._held_back = 0
+        self.ready = True
+        if self._tab is not None:
+            self._tab.drained()
 
     def stopProducing(self) -> None:
-        pass
+        """The transport says next that the connection is lost."""
 
+    # -- Ticking
 
-class SocketFactory(WebSocketServerFactory):
-    """Autobahn's factory with every limit set."""
+    def due(self, now: float) -> float | None:
+        """Time for a ping, or for giving up. What comes on the way counts as an answer."""
+        limits = self._all.limits
+        if self._state == _GONE:
+            return None
+        if self._state == _OPEN and self._waiting and self._heard >= self._until - limits.pong_within:
+            self._waiting = False
+        if self._state == _CLOSING or self._waiting:
+            if now < self._until:
+                return self._until
+            return self._give_up()
+        if now - self._heard < limits.ping_every:
+            return self._heard + limits.ping_every
+        self._put(_PING)
+        self._waiting = True
+        self._until = now + limits.pong_within
+        return self._until
 
-    protocol = Socket
-    noisy = False
+    # -- Flushed
 
-    def __init__(self, clock: IReactorTime, limits: Limits, connect: Connect) -> None:
-        self._most = limits.connections
-        # Autobahn takes its timers from txaio, whatever reactor the factory is given.
-        txaio.use_twisted()
-        txaio.config.loop = clock  # type: ignore[attr-defined]
-        super().__init__(  # type: ignore[no-untyped-call]
-            protocols=[SUBPROTOCOL], server="docsession", reactor=clock
-        )
-        self.connect = connect
-        self.setProtocolOptions(  # type: ignore[no-untyped-call]
-            versions=[13],
-            webStatus=False,
-            utf8validateIncoming=True,
-            requireMaskedClientFrames=True,
-            maskServerFrames=False,
-            maxFramePayloadSize=limits.message_bytes,
-            maxMessagePayloadSize=limits.message_bytes,
-            autoFragmentSize=0,
-            failByDrop=False,
-            echoCloseCodeReason=False,
-            openHandshakeTimeout=limits.open_within,
-            closeHandshakeTimeout=5,
-            tcpNoDelay=True,
-            # Compressing is where small messages become big ones; nobody may ask for it.
-            perMessageCompressionAccept=lambda offers: None,
-            autoPingInterval=limits.ping_every,
-            autoPingTimeout=limits.pong_within,
-            autoPingRestartOnAnyTraffic=True,
-            # The guard has compared the Origin exactly; Autobahn's patterns are no help.
-            allowedOrigins=["*"],
-            allowNullOrigin=False,
-            maxConnections=limits.connections,
-            trustXForwardedFor=0,
-        )
-
-    @property
-    def is_full(self) -> bool:
-        """No more sockets for now."""
-        return bool(self.countConnections >= self._most)
-
-
-class _Admission:
-    """Builds the one protocol of an admitted request, knowing whose it is."""
-
-    def __init__(self, factory: SocketFactory, identity: Identity, origin: str) -> None:
-        self._factory = factory
-        self._identity = identity
-        self._origin = origin
-
-    def buildProtocol(self, address: IAddress) -> Socket:
-        protocol = self._factory.buildProtocol(address)
-        assert isinstance(protocol, Socket)
-        protocol.identity = self._identity
-        protocol.origin = self._origin
-        return protocol
-
-
-class SocketResource(Resource):
-    """``GET /api/socket``: upgrade, then Origin, then cookie, all before ``101``."""
-
-    isLeaf = True
-    _log = Logger()
-
-    def __init__(
-        self,
-        factory: SocketFactory,
-        cookie: SessionCookie,
-        origins: frozenset[str],
-        admits: Callable[[Identity], Awaitable[bool]],
-        on_refused: Callable[[str], None] = lambda why: None,
-    ) -> None:
-        Resource.__init__(self)
-        self._factory = factory
-        self._cookie = cookie
-        self._origins = origins
-        self._admits = admits
-        self._on_refused = on_refused
-
-    def render(self, request: Request) -> Any:
-        if request.method != b"GET":
-            request.setHeader(b"Allow", b"GET")
-            return error_body(request, InvalidRequest("GET only"), status=405)
-        if not _asks_upgrade(request):
-            request.setHeader(b"Upgrade", b"websocket")
-            request.setHeader(b"Sec-WebSocket-Version", b"13")
-            return error_body(request, InvalidRequest("a websocket upgrade, version 13"), status=426)
-        origin = header(request, "Origin")
-        if origin not in self._origins or header(request, "Sec-Fetch-Site") == "cross-site":
-            self._on_refused("origin")
-            return error_body(request, Forbidden("this Origin may not open a socket here"))
-        identity = self._cookie.read(request)
-        if identity is None:
-            self._on_refused("cookie")
-            return error_body(request, SessionUnknown())
-        if self._factory.is_full:
-            self._on_refused("full")
-            return error_body(request, Unavailable("too many sockets here"))
-        gone = False
-
-        def note_gone(_: Any) -> None:
-            nonlocal gone
-            gone = True
-
-        request.notifyFinish().addErrback(note_gone)
-
-        async def admit() -> None:
-            error: DocsessionError
+    def flush(self) -> None:
+        """Send what is pending, past the transport where nothing waits in it."""
+        pending = self._pending
+        if pending is None:
+            return
+        self._pending = None
+        data = pending if isinstance(pending, bytes) else b"".join(pending)
+        if self._sock is not None and (not self._spilt or self._is_clear()):
             try:
-                admitted = await self._admits(identity)
-                error = SessionUnknown()
-            except DocsessionError as unavailable:
-                admitted, error = False, unavailable
-            except Exception:
-                self._log.failure("admitting a socket failed on a bug of ours")
-                admitted, error = False, InternalError()
-            if gone:
+                sent = self._sock.send(data)
+            except OSError:
+                sent = 0  # full, or broken, which the transport finds out in a moment
+            if sent == len(data):
                 return
-            if not admitted:
-                self._on_refused("cookie" if isinstance(error, SessionUnknown) else "error")
-                request.write(error_body(request, error))
-                request.finish()
-                return
-            answer = WebSocketResource(_Admission(self._factory, identity, str(origin))).render(request)
-            if answer is not NOT_DONE_YET:
-                request.write(answer)
-                request.finish()
+            data = data[sent:]
+            self._spilt = True
+            if self.transport.producer is not self:
+                self.transport.registerProducer(self, True)
+        self.transport.write(data)
 
-        Deferred.fromCoroutine(admit())
-        return NOT_DONE_YET
+    # -- inside
 
+    def _put(self, data: bytes) -> None:
+        pending = self._pending
+        if pending is None:
+            self._pending = data
+            if not self._reading:
+                self._all.outbox.later(self)
+        elif isinstance(pending, list):
+            pending.append(data)
+        else:
+            self._pending = [pending, data]
 
-def _asks_upgrade(request: Request) -> bool:
-    connection = b",".join(request.requestHeaders.getRawHeaders(b"Connection") or []).lower()
-    return (
-        (header(request, "Upgrade") or "").lower() == "websocket"
-        and b"upgrade" in [token.strip() for token in connection.split(b",")]
-        and header(request, "Sec-WebSocket-Version") == "13"
-        and _KEY.fullmatch(header(request, "Sec-WebSocket-Key") or "") is not None
-    )
+    def _is_clear(self) -> bool:
+        self._spilt = not is_clear(self.transport)
+        return not self._spilt
+
+    def _no_text(self, opcode: int, payload: bytes) -> None:
+        if opcode == PING:
+            # Who pings without reading would fill our memory with pongs; the latest ping is
+            # answered as well by none.
+            if self.ready and self._state == _OPEN:
+                self._put(frame(payload, PONG))
+        elif opcode == BINARY:
+            if self._tab is not None:
+                self._tab.close(CloseCode.PROTOCOL_MISUSE, "text frames only")
+        elif opcode == CLOSE:
+            self._say_goodbye(_NORMAL, _CLOSE_WITHIN)
+            self.transport.loseConnection()
+            self._part()
+        elif opcode == VIOLATION:
+            self._say_goodbye(frame(payload, CLOSE), _READ_WITHIN)
+            # Closed as a whole, it would take back what the other side has not read yet.
+            getattr(self.transport, "loseWriteConnection", self.transport.loseConnection)()
+            self._part()
+
+    def _say_goodbye(self, last: bytes, within: float) -> None:
+        if self._state != _OPEN:
+            return
+        self._put(last)
+        self.flush()
+        self._state = _CLOSING
+        self._until = self._all.clock.seconds() + within
+        self._all.wheel.at(self._until, self)
+
+    def _give_up(self) -> float | None:
+        """Nobody is there, or nobody says goodbye."""
+        if self._state == _OPEN and self._tab is not None:
+            # It may be the way back that is broken; then the page learns why.
+            self._tab.close(CloseCode.HEARTBEAT_LOST, "no answer to a ping")
+            return None
+        self.transport.abortConnection()
+        return None
+
+    def _part(self) -> None:
+        tab, self._tab = self._tab, None
+        if tab is not None:
+            tab.lost()

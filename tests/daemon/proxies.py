@@ -42,10 +42,15 @@ def program(kind: str) -> str | None:
 
 
 class Proxy:
-    """One of the two, in front of three nodes on these ports; a context manager."""
+    """One of the two, in front of three nodes on these ports; a context manager.
 
-    def __init__(self, kind: str, nodes: list[int], directory: Path, *, port: int | None = None) -> None:
-        assert len(nodes) == 3
+    ``nodes`` may be the path of a unix socket instead, for nginx: then there is that node alone.
+    """
+
+    def __init__(
+        self, kind: str, nodes: list[int] | Path, directory: Path, *, port: int | None = None
+    ) -> None:
+        assert kind == "nginx" if isinstance(nodes, Path) else len(nodes) == 3
         self.kind = kind
         self.port = port or free_port()
         self.plain_port = free_port()
@@ -57,7 +62,7 @@ class Proxy:
         (self._site / "index.html").write_text(OWN_PAGE)
         (self._site / "index.html").chmod(0o644)
         self._said = _Datagrams() if kind == "haproxy" else None
-        self._certificate, key = _certificate()
+        self._certificate, key = certificate()
         (directory / "site.pem").write_bytes(self._certificate + (key if kind == "haproxy" else b""))
         (directory / "site.key").write_bytes(key)
         self._application = Child(
@@ -100,8 +105,14 @@ class Proxy:
     def _nginx(self) -> Child:
         text = (SAMPLES / "nginx.conf").read_text(encoding="utf-8")
         here = self.directory
-        for number, node in enumerate(self._nodes, start=1):
-            text = replaced(text, f"10.0.0.1{number}:8765", f"127.0.0.1:{node}")
+        for number in (1, 2, 3):
+            if isinstance(self._nodes, Path):
+                text = replaced(text, f"server 10.0.0.1{number}:8765", f"#server 10.0.0.1{number}:8765")
+            else:
+                text = replaced(text, f"10.0.0.1{number}:8765", f"127.0.0.1:{self._nodes[number - 1]}")
+        if isinstance(self._nodes, Path):
+            sample = "server unix:/run/docsession/docsession.sock"
+            text = replaced(text, f"#{sample}", f"server unix:{self._nodes}")
         text = replaced(text, "listen 80;", f"listen 127.0.0.1:{self.plain_port};")
         text = replaced(text, "listen 443 ssl;", f"listen 127.0.0.1:{self.port} ssl;")
         text = replaced(text, "/etc/ssl/docs.example.org.pem", str(here / "site.pem"))
@@ -119,6 +130,7 @@ class Proxy:
     def _haproxy(self) -> Child:
         text = (SAMPLES / "haproxy.cfg").read_text(encoding="utf-8")
         assert self._said is not None
+        assert isinstance(self._nodes, list)
         for number, node in enumerate(self._nodes, start=1):
             text = replaced(text, f"10.0.0.1{number}:8765", f"127.0.0.1:{node}", times=2)
         application = free_port()
@@ -192,7 +204,7 @@ class _Datagrams:
                 continue
 
 
-def _certificate() -> tuple[bytes, bytes]:
+def certificate() -> tuple[bytes, bytes]:
     """A certificate for 127.0.0.1 that vouches for itself, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])

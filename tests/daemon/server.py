@@ -66,17 +66,19 @@ class Google:
 def configuration(
     google: Google,
     *,
-    listen: int,
+    listen: int | str,
     admin: int,
     public_url: str,
     door: str = "",
     in_google: str = "",
+    in_server: str = "",
     toml: str = "",
 ) -> str:
     """A daemon's configuration, as for a real Google project with other endpoints: nothing in it
     knows that its Google is a sandbox. ``door`` is where the daemon itself is to reach that; the
-    client's secret is in the file ``secret`` beside it."""
+    client's secret is in the file ``secret`` beside it. ``listen`` is a port, or an endpoint."""
     door = door or google.sandbox_url
+    endpoint = listen if isinstance(listen, str) else f"tcp:{listen}:interface=127.0.0.1"
     endpoints = "\n".join(
         f'{name} = "{url}"'
         for name, url in (
@@ -90,10 +92,11 @@ def configuration(
     )
     return f"""
 [server]
-listen = "tcp:{listen}:interface=127.0.0.1"
+listen = "{endpoint}"
 admin_listen = "tcp:{admin}:interface=127.0.0.1"
 public_url = "{public_url}"
 demo = true
+{in_server}
 [google]
 client_id = "the-project"
 client_secret_file = "secret"
@@ -115,6 +118,9 @@ class Server(Google):
         toml: str = "",
         google: str = "",
         port: int | None = None,
+        public_url: str | None = None,
+        listen: str | None = None,
+        in_server: str = "",
         seed: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(directory, seed=seed)
@@ -122,27 +128,26 @@ class Server(Google):
         self.port = port or free_port()
         self.admin_port = free_port()
         self.listen_port = self.port if port is None else free_port()
+        self.url = public_url or f"http://127.0.0.1:{self.port}"
         (directory / "daemon").mkdir()
         (directory / "secret").write_text("a secret of the project")
         (directory / "docsession.toml").write_text(
             configuration(
                 self,
-                listen=self.listen_port,
+                listen=listen or self.listen_port,
                 admin=self.admin_port,
                 public_url=self.url,
                 in_google=google,
+                in_server=in_server,
                 toml=toml,
             )
         )
         self.daemon = Child(
             twistd("docsession", "--config", str(directory / "docsession.toml")),
             cwd=directory / "daemon",
-            port=self.listen_port,
+            # Started last; on a unix socket nobody can knock by number.
+            port=self.listen_port if listen is None else self.admin_port,
         )
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def database(self) -> Path:

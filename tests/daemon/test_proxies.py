@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
+import tempfile
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.daemon.children import free_port
@@ -15,6 +20,7 @@ from tests.daemon.cluster import Cluster
 from tests.daemon.page import Browser, Page, until
 from tests.daemon.proxies import KINDS, LACKING, OWN_PAGE, Proxy, program
 from tests.daemon.redis_server import needs_redis
+from tests.daemon.server import Server
 
 pytestmark = needs_redis
 
@@ -161,3 +167,67 @@ async def come_back(
     assert {tab.close_code for tab in gone} == {code}
     back = [await watching(ann if tab.opened["user"]["email"][:3] == "ann" else bob, file_id) for tab in gone]
     return [tab for tab in tabs if tab not in gone] + back
+
+
+def _says(words: str, params: dict[str, Any]) -> bool:
+    return bool(params["comment"]["content"] == words)
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A directory that nginx's workers reach, who are not root."""
+    directory = Path(tempfile.mkdtemp(prefix="docsession-socket-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.mark.skipif(program("nginx") is None, reason=LACKING["nginx"])
+def test_one_node_behind_nginx_on_a_unix_socket(tmp_path: Path, shared: Path) -> None:
+    """A whole session goes through it, also after the daemon was killed; strangers are told apart."""
+    where = shared / "docsession.sock"
+    (tmp_path / "proxy").mkdir()
+    with (
+        Proxy("nginx", where, tmp_path / "proxy") as proxy,
+        Server(
+            tmp_path,
+            public_url=proxy.url,
+            listen=f"unix:{where}:mode=666",
+            in_server='trusted_proxies = ["unix"]',
+            toml="[limits]\nnew_cookies_burst = 3\nnew_cookies_per_second = 0.001",
+        ) as server,
+    ):
+
+        async def new_cookies(address: str, count: int) -> list[int]:
+            """What a stranger gets who comes from there and says that it came from elsewhere."""
+            there = aiohttp.TCPConnector(ssl=proxy.trust(), local_addr=(address, 0), force_close=True)
+            said = []
+            async with Browser(proxy.url, there) as stranger:
+                for number in range(count):
+                    headers = {"Origin": proxy.url, "X-Forwarded-For": f"198.51.100.{number}"}
+                    async with stranger.http.post(
+                        f"{proxy.url}/api/generate_cookie", headers=headers
+                    ) as answer:
+                        said.append(answer.status)
+                    stranger.http.cookie_jar.clear()
+            return said
+
+        async def run() -> None:
+            file_id = server.file("Autumn plan")
+            async with proxy.browser() as ann:
+                await ann.sign_in("ann@example.com")
+                for words in ("over a unix socket", "over the next one"):
+                    tabs = [await watching(ann, file_id) for _ in range(3)]
+                    body = {"content": words}
+                    await tabs[0].call("drive.comments.create", fileId=file_id, requestBody=body)
+                    for tab in tabs[1:]:
+                        await tab.event("document.comment", partial(_says, words))
+                    # What it leaves behind is in nobody's way.
+                    await asyncio.to_thread(server.restart)
+                    for tab in tabs:
+                        await tab.closed()
+            assert await new_cookies("127.0.0.2", 4) == [200, 200, 200, 429]
+            assert await new_cookies("127.0.0.3", 1) == [200]
+
+        asyncio.run(run())
+        assert "Traceback" not in server.daemon.log()

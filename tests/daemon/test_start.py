@@ -224,6 +224,21 @@ def test_sigterm_drains(tmp_path: Path) -> None:
         assert "Traceback" not in server.daemon.log()
 
 
+def test_many_tabs_are_told_to_come_back_over_a_longer_time(tmp_path: Path) -> None:
+    with Server(tmp_path, toml="[limits]\nopens_per_second = 0.1") as server:
+
+        async def run() -> None:
+            async with Browser(server.url) as browser:
+                tabs = [await browser.tab() for _ in range(6)]
+                code = asyncio.create_task(asyncio.to_thread(server.daemon.terminate))
+                delays = [(await tab.event("server.draining"))["reconnect_after"] for tab in tabs]
+                assert len(set(delays)) > 1
+                assert 5 < max(delays) <= 60
+                assert await code == STOPPED
+
+        asyncio.run(run())
+
+
 def test_nothing_secret_is_logged_or_stored_in_the_clear(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
 

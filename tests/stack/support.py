@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport, ITransport
@@ -140,6 +140,8 @@ class Line:
     def __init__(self, site: Any, client: Any, address: str) -> None:
         kind = IPv6Address if ":" in address else IPv4Address
         here, there = kind("TCP", "127.0.0.1", 8765), kind("TCP", address, 40000)
+        if address == "unix":
+            here, there = UNIXAddress("/run/docsession.sock"), UNIXAddress(None)
         self.stalled = False
         self.server, self.client = End(here, there), End(there, here)
         self.client.protocol = client
@@ -546,7 +548,7 @@ class Web(Stack):
             self.media = MediaAgent(self.agent)
             self.agent = self.media  # type: ignore[assignment]
         super().start_server()
-        self.site = PublicSite(self.assembly.pages.resource(), self.clock)
+        self.site = PublicSite(self.assembly.pages.resource(), self.clock, self.assembly.door)
         self.site.startFactory()
 
     def stop_server(self) -> None:
@@ -565,7 +567,8 @@ class Web(Stack):
         for _ in range(40):
             super().flush()
             moved = [line.pump() for line in self.lines]
-            if not any(moved):
+            self.clock.advance(0)
+            if not any(moved) and not any(line.server.unread for line in self.lines if not line.stalled):
                 break
         self.lines = [
             line for line in self.lines if not (line.server.disconnected and line.client.disconnected)

@@ -433,6 +433,23 @@ def test_a_proxy_over_a_listener_for_both_families_is_known_and_ports_are_droppe
         assert forwarded(web, "::ffff:10.0.0.1", "[2001:db8::2]:2222") == 429
 
 
+def test_a_proxy_over_a_unix_socket_is_believed_where_that_is_said() -> None:
+    with Web(PROXIED.replace('"10.0.0.0/8"', '"10.0.0.0/8", "unix"')) as web:
+        assert forwarded(web, "unix", "198.51.100.1") == 200
+        assert forwarded(web, "unix", "198.51.100.1") == 429
+        assert forwarded(web, "unix", "198.51.100.2, 10.0.0.1") == 200
+        assert forwarded(web, "unix", "198.51.100.2") == 429
+        assert forwarded(web, "203.0.113.1", "198.51.100.3") == 200
+        assert forwarded(web, "203.0.113.1", "198.51.100.4") == 429
+
+
+def test_who_comes_over_a_unix_socket_is_not_believed_otherwise() -> None:
+    for config in (PROXIED, PROXIED.replace('"10.0.0.0/8"', "")):
+        with Web(config) as web:
+            assert forwarded(web, "unix", "198.51.100.1") == 200
+            assert forwarded(web, "unix", "198.51.100.2") == 429
+
+
 def test_without_the_header_the_proxy_itself_is_counted() -> None:
     with Web(PROXIED) as web:
         assert forwarded(web, "10.0.0.1") == 200

@@ -18,6 +18,7 @@ from twisted.internet.task import Clock
 from docsession.config import Backend, Limits, Quota, Sessions
 from docsession.config_file import check_startable, load, parse
 from docsession.keys import Keys, Sealer
+from docsession.web.turnstile import Turnstile
 from tests.support import Stack
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +80,7 @@ def test_metrics(operations: str) -> None:
         stack.assembly.metrics.hinted("found")
         stack.assembly.metrics.retried("not_sent")
         on_redis().measure(stack.assembly.metrics)
+        Turnstile(stack.clock, 1).measure(stack.assembly.metrics)
         served = stack.assembly.metrics.text().decode()
     families = {}
     for family in text_string_to_metric_families(served):

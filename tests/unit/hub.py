@@ -12,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from docsession import rpc
 from docsession.backend.memory import Switchboard, WholeQuota
 from docsession.config import Polling
 from docsession.demand import Allowance, Demand
@@ -42,11 +43,17 @@ def comment(comment_id: str, at: str = "10:00", content: str = "Why?", **more: A
     return {"id": comment_id, "createdTime": time, "modifiedTime": time, "content": content, **more}
 
 
+def name_in(answer: Mapping[str, Any]) -> str:
+    """The file's name in the answer to a watch."""
+    return str(json.loads(rpc.encode(answer))["file"]["name"])
+
+
 class FakeTab:
     """A page: what it was told."""
 
     def __init__(self, *, visible: bool = True) -> None:
         self.visible = visible
+        self.lagging = False
         self.open = True
         self.raw: list[bytes] = []
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
+from twisted.internet.defer import Deferred
+
 from docsession.config import Polling
 from docsession.errors import GoogleUnavailable
 from tests.unit.hub import FILE, FakeTab, FakeViewer, HubTestCase, comment, view
@@ -104,6 +108,87 @@ class Intervals(HubTestCase):
         self.assertEqual(counted[-2:], ["touched", "comments_moved"])
         self.assertIn("hidden", counted)
         self.assertEqual(self.world.counts.settlings, [0.0])
+
+    def test_who_joins_many_others_does_not_make_anybody_ask_about_all_of_them(self) -> None:
+        asked: list[str] = []
+        self.world.channels |= {f"user-{number}" for number in range(50)}
+        allowance = self.hub._learning._intervals
+        self.patch(allowance, "_has_channel", lambda user: asked.append(user) or user in self.world.channels)
+        for number in range(50):
+            self.watch(FakeViewer(self.world, f"user-{number}"), FakeTab(visible=False))
+        self.assertLess(len(asked), 200)
+
+    def test_many_who_come_back_at_once_bring_no_look_forward(self) -> None:
+        people = [FakeViewer(self.world, f"user-{number}") for number in range(100)]
+        for person in people:
+            self.watch(person)
+        self.successResultOf(Deferred.fromCoroutine(self.hub.stop()))
+        self.world.start()
+        self.world.clock.advance(300)
+        before = sum(len(person.looks) for person in people)
+        for person in people:
+            self.watch(person)
+        due = self.hub.schedule.due(("file", FILE))
+        self.assertGreater(due or 0, self.world.clock.seconds() + 0.5)
+        self.assertEqual(sum(len(person.looks) for person in people), before)
+
+    def test_one_who_joins_visibly_where_all_were_hidden_makes_it_due_sooner(self) -> None:
+        hidden = [self.watch(self.ann, FakeTab(visible=False)), self.watch(self.bob, FakeTab(visible=False))]
+        self.assertLessEqual(self.looks_in(30), 1)
+        self.hub.forget(hidden[0])
+        self.watch(self.ann)
+        self.assertApproximates(self.looks_in(100), 18, 4)
+
+    def test_one_who_leaves_no_longer_counts(self) -> None:
+        self.watch(self.ann, FakeTab(visible=False))
+        seen = [self.watch(self.bob), self.watch(self.ann)]
+        for tab in seen:
+            self.hub.forget(tab)
+        self.looks_in(10)
+        self.assertApproximates(self.looks_in(290), 5, 2)
+
+    def test_one_without_a_channel_who_joins_or_leaves(self) -> None:
+        self.world.channels |= {"ann"}
+        self.watch(self.ann)
+        bob = self.watch(self.bob)  # Google tells nobody of what Bob could hear of
+        self.looks_in(10)
+        self.assertApproximates(self.looks_in(100), 18, 4)
+        self.hub.forget(bob)
+        self.looks_in(10)
+        self.assertApproximates(self.looks_in(600), 10, 3)
+
+    def test_a_channel_that_ends_without_a_word_is_noticed_at_the_next_look(self) -> None:
+        self.world.channels |= {"ann"}
+        self.watch(self.ann)
+        self.looks_in(10)
+        self.world.channels.clear()
+        self.looks_in(80)
+        self.assertApproximates(self.looks_in(100), 18, 4)
+
+    def test_what_is_remembered_of_all_who_watch_is_what_one_would_count(self) -> None:
+        rng = random.Random(9)
+        self.hub.schedule.stopService()
+        self.watch(self.bob, FakeTab(visible=False))
+        document, intervals = self.hub._documents[FILE], self.hub._learning._intervals
+        people = [FakeViewer(self.world, user) for user in "xyz"]
+        tabs = {FakeTab(visible=False): rng.choice(people) for _ in range(6)}
+        for _ in range(600):
+            tab, what = rng.choice([*tabs]), rng.randrange(4)
+            if what == 0:
+                self.watch(tabs[tab], tab, comments=rng.random() < 0.3)
+            elif what == 1:
+                self.hub.forget(tab)
+            elif what == 2:
+                tab.visible = rng.random() < 0.3
+                self.hub.attention(tab)
+            else:
+                user = rng.choice([*people, self.bob]).id
+                self.world.channels ^= {user}
+                self.hub.channel_changed(user)
+            watchers = document.watchers.values()
+            self.assertEqual(intervals.visible(document), any(watcher.visible for watcher in watchers))
+            self.assertEqual(intervals.announced(document), self.world.channels >= {*document.watchers})
+            self.assertEqual(document.wants_comments, any(watcher.comments for watcher in watchers))
 
     def test_defaults(self) -> None:
         polling = Polling()

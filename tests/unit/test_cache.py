@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -9,7 +10,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from docsession.errors import Forbidden, GoogleUnavailable, NotFound, RateLimited
-from docsession.google.cache import Cache, Cached
+from docsession.google.cache import Cache, Cached, cached
+from docsession.times import rfc3339
 from tests.unit.google import clock
 
 OVERHEAD = 500
@@ -75,6 +77,30 @@ class CacheTests(SynchronousTestCase):
         self.assertFalse(self.is_kept(max_age=0))  # not even in the same moment
         self.clock.advance(121)
         self.assertFalse(self.is_kept(max_age=86_400))
+
+    def test_what_is_kept_is_what_read_would_give_and_nothing_is_asked_for_it(self) -> None:
+        self.assertIsNone(self.cache.kept("ann", "get f", max_age=None))
+        first, _ = self.read()
+        self.clock.advance(10)
+        for max_age, kept in ((None, True), (11, True), (10, False), (0, False), (86_400, True)):
+            found = self.cache.kept("ann", "get f", max_age=max_age)
+            self.assertEqual(found is first, kept, max_age)
+        self.assertIsNone(self.cache.kept("bob", "get f", max_age=None))
+        self.clock.advance(110)
+        for max_age in (None, 86_400):
+            self.assertIsNone(self.cache.kept("ann", "get f", max_age=max_age))
+        self.assertEqual(len(self.fetched), 1)
+
+    def test_what_is_told_of_it(self) -> None:
+        """Encoded when it is kept; what Google said is a part of it, to the letter."""
+        for data in (b"{}", b'{"a": [1.50]}', '{"ä": 1}'.encode(), b"[%s]" % (b"1," * 1000 + b"1")):
+            self.clock.advance(0.123)
+            kept = cached(data, self.clock.seconds(), frozenset())
+            self.assertEqual(kept.data, data)
+            self.assertEqual(
+                json.loads(kept.told),
+                {"data": json.loads(data), "as_of": rfc3339(self.clock.seconds()), "source": "cache"},
+            )
 
     def test_the_age_counts_from_when_it_was_asked(self) -> None:
         asked = self.begin(data=None)
@@ -279,7 +305,7 @@ class CacheTests(SynchronousTestCase):
                     size = rng.randrange(3000)
                     self.read(f"get {file}", user=user, data=b"x" * size, files=file, about=file)
             total = sum(
-                len(cached.data) + OVERHEAD + len(k[0]) + len(str(k[1]))
+                len(cached.told) + OVERHEAD + len(k[0]) + len(str(k[1]))
                 for k, cached in self.cache._kept.items()
             )
             self.assertEqual(self.cache.size, total)
@@ -321,6 +347,13 @@ class StaleTests(SynchronousTestCase):
         self.assertEqual(self.served(), (first, True))
         self.failing = None
         self.assertEqual(self.served(), (first + 1000, False))
+
+    def test_not_before_google_was_asked(self) -> None:
+        """What is too old to be served as it is is not found without asking."""
+        self.served()
+        self.clock.advance(120)
+        self.assertIsNone(self.cache.kept("ann", "get f", max_age=None))
+        self.assertIsNone(self.cache.kept("ann", "get f", max_age=3600))
 
     def test_only_while_google_is_away(self) -> None:
         self.served()

@@ -15,6 +15,8 @@ from docsession.config import Limits
 from docsession.connection import Connection
 from docsession.errors import CloseCode, Forbidden
 from docsession.model import Identity
+from docsession.outgoing import tell_all
+from docsession.wheel import Wheel
 from tests.support import FakeWire
 
 SECRET = "a-secret-of-ours"
@@ -27,7 +29,10 @@ class FakeBrowser:
 
 
 class FakeMethod:
-    """A method that does what a test says, and knows how often it was called."""
+    """A method that does what a test says, and knows how often it was called.
+
+    ``at_once``: where that needs no waiting, it is done so.
+    """
 
     def __init__(
         self,
@@ -36,14 +41,23 @@ class FakeMethod:
         *,
         before_open: bool = False,
         needs_user: bool = False,
+        at_once: bool = False,
     ) -> None:
         self.name = name
+        self.prompt = at_once
         self.before_open = before_open
         self.needs_user = needs_user
         self.called = 0
         self._do = do
 
+    def at_once(self, connection: Connection, call: rpc.Call) -> bytes | None:
+        if not self.prompt:
+            return None
+        self.called += 1
+        return rpc.encode(self._do(connection, call))
+
     async def call(self, connection: Connection, call: rpc.Call) -> bytes:
+        assert not self.prompt, "it needed no waiting"
         self.called += 1
         done = self._do(connection, call)
         if isinstance(done, Deferred):
@@ -55,6 +69,8 @@ class ConnectionTestCase(SynchronousTestCase):
     """A connection over a fake wire with a few methods."""
 
     toml: dict[str, Any] = {}
+    # Whether methods that need no waiting are done so.
+    at_once = False
 
     def setUp(self) -> None:
         self.connect(**self.toml)
@@ -63,23 +79,25 @@ class ConnectionTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.wire = FakeWire()
         self.lost: list[Connection] = []
+        self.lagging: list[bool] = []
         self.counted: list[tuple[str, str]] = []
         self.waiting: list[Deferred[Any]] = []
         self.cancelled = 0
         self.browser: Any = FakeBrowser()
         self.opening: Deferred[None] | None = None
+        prompt = self.at_once
         self.methods = {
             method.name: method
             for method in (
                 FakeMethod("open", self.do_open, before_open=True),
-                FakeMethod("echo", lambda _, call: json.loads(bytes(call.params))),
+                FakeMethod("echo", lambda _, call: json.loads(call.params), at_once=prompt),
                 FakeMethod("wait", self.do_wait),
-                FakeMethod("mine", lambda connection, _: "mine", needs_user=True),
-                FakeMethod("refuse", self.do_refuse),
-                FakeMethod("fail", self.do_fail),
-                FakeMethod("large", lambda _, call: "x" * json.loads(bytes(call.params))["size"]),
-                FakeMethod("leave", lambda connection, _: connection.close(CloseCode.SIGNED_OUT, "bye")),
-                FakeMethod("garbage", lambda _, __: "\ud800"),
+                FakeMethod("mine", lambda connection, _: "mine", needs_user=True, at_once=prompt),
+                FakeMethod("refuse", self.do_refuse, at_once=prompt),
+                FakeMethod("fail", self.do_fail, at_once=prompt),
+                FakeMethod("large", lambda _, call: "x" * json.loads(call.params)["size"], at_once=prompt),
+                FakeMethod("leave", self.do_leave, at_once=prompt),
+                FakeMethod("garbage", lambda _, __: "\ud800", at_once=prompt),
             )
         }
         self.tab = Connection(
@@ -90,7 +108,10 @@ class ConnectionTestCase(SynchronousTestCase):
             methods=self.methods,
             limits=Limits(**limits),
             clock=self.clock,
+            wheel=Wheel(self.clock),
             on_lost=self.lost.append,
+            on_lagging=lambda tab: self.lagging.append(True),
+            on_caught_up=lambda tab: self.lagging.append(False),
             on_call=lambda method, outcome, seconds: self.counted.append((method, outcome)),
         )
 
@@ -112,6 +133,9 @@ class ConnectionTestCase(SynchronousTestCase):
 
     def do_refuse(self, connection: Connection, call: rpc.Call) -> Any:
         raise Forbidden("not here", reason="because")
+
+    def do_leave(self, connection: Connection, call: rpc.Call) -> Any:
+        connection.close(CloseCode.SIGNED_OUT, "bye")
 
     def do_fail(self, connection: Connection, call: rpc.Call) -> Any:
         raise ZeroDivisionError(SECRET)
@@ -217,8 +241,10 @@ class Opening(ConnectionTestCase):
         self.assertEqual(self.tab.user, "ann")
 
     def test_lost_before(self) -> None:
-        """A socket that goes before it was opened leaves no timer behind."""
+        """A socket that goes before it was opened is not closed later, and leaves no timer behind."""
         self.tab.lost()
+        self.clock.advance(20)
+        self.assertIsNone(self.wire.closed)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.lost, [self.tab])
 
@@ -312,6 +338,12 @@ class Answering(ConnectionTestCase):
         self.assertEqual(len(self.said(2)["result"]), limit - 11)  # type: ignore[index]
         self.send("large", 3, size=limit - len('"result":""') + 1)
         self.assertEqual(self.error(3)[0], 1013)
+
+    def test_nothing_is_left_of_a_call_that_is_answered(self) -> None:
+        self.send("wait", "w")
+        self.waiting[0].callback("waited")
+        self.send("echo")
+        self.assertIsNone(self.tab._running)
 
 
 class Batches(ConnectionTestCase):
@@ -492,11 +524,24 @@ class SlowReaders(ConnectionTestCase):
         self.wire.raw.clear()
 
     def event(self, size: int) -> None:
-        payload = rpc.notification("e", {"x": "x" * size})
-        reads = self.wire.pending == 0
-        self.tab.send_event(payload)
-        if not reads and self.wire.closed is None:
-            self.wire.pending += len(payload)
+        self.tab.send_event(rpc.notification("e", {"x": "x" * size}))
+
+    def state(self, size: int) -> None:
+        self.tab.tell(rpc.notification("s", {"x": "x" * size}))
+
+    def stop_reading(self) -> None:
+        self.wire.ready = False
+        self.tab.held_up()
+
+    def read(self, *, most: int = 10**9) -> None:
+        """Read all that waited, or as many bytes; the wire is full again after those."""
+        self.wire.ready = True
+        self.wire.full_after = most
+        self.tab.drained()
+
+    def held(self) -> int:
+        backlog = self.tab._backlog
+        return 0 if backlog is None else backlog.bytes
 
     def test_reading(self) -> None:
         """Any number of events may pass while they are read."""
@@ -507,28 +552,29 @@ class SlowReaders(ConnectionTestCase):
 
     def test_not_reading(self) -> None:
         """Events are held back up to 256 KiB, then it is closed with 4001."""
-        self.wire.pending = 1  # the line is full
-        sent = 0
+        self.stop_reading()
+        held = []
         while self.wire.closed is None:
+            held.append(self.held())
             self.event(10_000)
-            sent += 1
         self.assertEqual(self.wire.closed, (4001, "reading too slowly"))
-        self.assertEqual(len(self.wire.raw), sent - 1)
-        self.assertLessEqual(sum(map(len, self.wire.raw)), 256 * 1024)
-        self.assertGreater(sum(map(len, self.wire.raw)), 256 * 1024 - 11_000)
+        self.assertEqual(self.wire.raw, [])
+        self.assertLessEqual(held[-1], 256 * 1024)
+        self.assertGreater(held[-1], 256 * 1024 - 11_000)
+        self.assertEqual(self.held(), 0)
 
     def test_large_event(self) -> None:
         """A listing's event may be larger than that, when nothing else is unread."""
+        self.stop_reading()
         self.event(1_000_000)
         self.assertIsNone(self.wire.closed)
-        self.wire.pending = len(self.wire.raw[-1])
         self.event(10)
         self.assertEqual(self.wire.closed and self.wire.closed[0], 4001)
 
     def test_answers_are_not_events(self) -> None:
         """Who is still reading a large answer it asked for is not closed because of an event."""
+        self.stop_reading()
         self.send("large", 1, size=4_000_000)
-        self.wire.pending = len(self.wire.raw[-1])
         for _ in range(10):
             self.event(10_000)
         self.assertIsNone(self.wire.closed)
@@ -538,23 +584,100 @@ class SlowReaders(ConnectionTestCase):
 
     def test_half_read(self) -> None:
         """Events that were read make room for others."""
-        self.wire.pending = 1
+        self.stop_reading()
         for _ in range(20):
             self.event(10_000)
-        self.wire.pending = 10  # it has read all but the last ten bytes
+        self.read(most=150_000)
+        self.assertLess(self.held(), 60_000)
         for _ in range(20):
             self.event(10_000)
         self.assertIsNone(self.wire.closed)
 
+    def test_in_order(self) -> None:
+        """What waited is read in the order in which it was said, answers and events alike."""
+        self.stop_reading()
+        self.event(1)
+        self.send("echo", 1, x=1)
+        self.state(2)
+        self.event(3)
+        self.assertEqual(self.wire.raw, [])
+        self.read()
+        self.event(4)
+        read = [message.get("id") or len(message["params"]["x"]) for message in self.wire.sent[-5:]]
+        self.assertEqual(read, [1, 1, 2, 3, 4])
+        self.assertEqual(self.held(), 0)
+
     def test_answers(self) -> None:
         """Up to 8 MiB of answers wait, and one more."""
-        self.wire.pending = 8 * 1024 * 1024
-        self.send("echo", 1)
+        self.stop_reading()
+        for _ in range(3):
+            self.send("large", 1, size=2_900_000)
         self.assertIsNone(self.wire.closed)
-        self.wire.pending += 1
+        self.assertGreater(self.held(), 8 * 1024 * 1024)
         self.send("echo", 2)
         self.assertEqual(self.wire.closed, (4001, "reading too slowly"))
-        self.assertIsNone(self.said(2))
+
+    def test_states(self) -> None:
+        """Over the bound, states of documents are dropped, and told again when it has read."""
+        self.stop_reading()
+        self.event(10_000)
+        most = 0
+        for _ in range(1000):
+            self.state(10_000)
+            most = max(most, self.held())
+        self.assertIsNone(self.wire.closed)
+        self.assertEqual(self.lagging, [True])
+        self.assertLessEqual(most, 256 * 1024)
+        self.assertLess(self.held(), 11_000)
+        self.assertTrue(self.tab.lagging)
+        self.read()
+        self.assertEqual(self.lagging, [True, False])
+        self.assertFalse(self.tab.lagging)
+        self.assertEqual([message.get("method") for message in self.wire.sent[1:]], ["e"])
+
+    def test_lagging(self) -> None:
+        """Whoever lags may still be told what cannot be told again, up to the bound."""
+        self.stop_reading()
+        for _ in range(30):
+            self.state(10_000)
+        self.event(200_000)
+        self.assertIsNone(self.wire.closed)
+        self.event(100_000)
+        self.assertEqual(self.wire.closed, (4001, "reading too slowly"))
+        self.assertEqual(self.lagging, [True])
+
+    def test_half_lagging(self) -> None:
+        """It has caught up when it has read all, not before."""
+        self.stop_reading()
+        self.event(200_000)
+        for _ in range(30):
+            self.state(10_000)
+        self.event(50_000)
+        self.read(most=100_000)
+        self.assertEqual(self.lagging, [True])
+        self.read()
+        self.assertEqual(self.lagging, [True, False])
+
+    def test_goodbye(self) -> None:
+        """Who is closed for another reason is still sent what waited."""
+        self.stop_reading()
+        self.event(10)
+        self.tab.close(CloseCode.SIGNED_OUT, "signed out")
+        self.assertEqual(len(self.wire.raw), 1)
+        self.assertEqual(self.wire.closed, (4500, "signed out"))
+        self.event(10)
+        self.state(10)
+        tell_all([self.tab], b"{}")
+        self.assertEqual(len(self.wire.raw), 1)
+
+    def test_all(self) -> None:
+        """The same state is told to many: who reads slowly is told later."""
+        tell_all([self.tab], b'{"n": 1}')
+        self.stop_reading()
+        tell_all([self.tab], b'{"n": 2}')
+        self.assertEqual(self.wire.raw, [b'{"n": 1}'])
+        self.read()
+        self.assertEqual(self.wire.raw, [b'{"n": 1}', b'{"n": 2}'])
 
 
 class Ending(ConnectionTestCase):
@@ -633,3 +756,64 @@ class Ending(ConnectionTestCase):
         self.tab.lost()
         self.assertIsNone(self.said("s"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class OpeningAtOnce(Opening):
+    """The same with methods that need no waiting, as all that follow."""
+
+    at_once = True
+
+
+class AnsweringAtOnce(Answering):
+    at_once = True
+
+    def test_answered_before_what_waits(self) -> None:
+        self.send("wait", "w")
+        self.send("echo", "e")
+        self.assertEqual(self.said("e"), {"result": {}})
+        self.assertIsNone(self.said("w"))
+
+    def test_nothing_runs_for_it(self) -> None:
+        """No task, also not while it is done."""
+        self.methods["echo"]._do = lambda connection, _: connection._running is None
+        self.send("echo")
+        self.assertEqual(self.said(), {"result": True})
+
+    def test_the_same_bytes(self) -> None:
+        """An answer is the same however it came about."""
+        self.send("echo", "é", x="y")
+        at_once = self.wire.raw[-1]
+        self.methods["echo"].prompt = False
+        self.send("echo", "é", x="y")
+        self.assertEqual(self.wire.raw[-1], at_once)
+
+
+class BatchesAtOnce(Batches):
+    at_once = True
+
+    def test_nothing_that_waits(self) -> None:
+        """Answered by one message, and nothing is left."""
+        self.send_text([{"jsonrpc": "2.0", "id": n, "method": "echo"} for n in range(3)] + [7])
+        (answers,) = self.wire.sent
+        self.assertEqual([answer["id"] for answer in answers], [0, 1, 2, None])
+        self.assertIsNone(self.tab._running)
+
+
+class BoundsAtOnce(Bounds):
+    at_once = True
+
+
+class SlowReadersAtOnce(SlowReaders):
+    at_once = True
+
+
+class EndingAtOnce(Ending):
+    at_once = True
+
+    def test_a_call_that_does_not_let_go(self) -> None:
+        self.methods["echo"].prompt = False
+        super().test_a_call_that_does_not_let_go()
+
+    def test_a_call_that_fails_when_cancelled(self) -> None:
+        self.methods["echo"].prompt = False
+        super().test_a_call_that_fails_when_cancelled()

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError, Deferred
+import random
+from typing import Any
 
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from docsession.document import Document
 from docsession.errors import GoogleUnavailable, NotFound
-from tests.unit.hub import FILE, FakeTab, HubTestCase, comment, refused, view
+from docsession.model import DocumentRecord, state_mark
+from tests.unit.hub import FILE, FakeTab, FakeViewer, HubTestCase, comment, name_in, refused, view
 
 
 class OwnEyes(HubTestCase):
@@ -225,6 +232,34 @@ class Versions(HubTestCase):
         self.assertEqual(event["file"]["version"], "3")
 
 
+class WorkedOut(SynchronousTestCase):
+    """What is worked out from a state once is that state's."""
+
+    def test_after_anything_that_is_learnt(self) -> None:
+        rng = random.Random(3)
+        document, now = Document(FILE), 1000.0
+        for _ in range(500):
+            now += rng.choice((1, 100))
+            version, name = rng.randrange(1, 9), rng.choice(("Plan", "New"))
+            if rng.random() < 0.7:
+                document.learn(view(version, name, as_of=now), now=now, believe_older_after=60)
+            else:
+                file = {"id": FILE, "name": name, "version": str(version)}
+                document.adopt(DocumentRecord(FILE, str(version), version, file, now), now=now)
+            self.assertEqual(
+                document.mark, state_mark(document.google_version, document.version, document.file)
+            )
+            self.assertEqual(msgspec.json.decode(document.encoded), document.file)
+
+    def test_a_look_that_finds_nothing_works_out_nothing(self) -> None:
+        document = Document(FILE)
+        document.learn(view(1), now=1000.0, believe_older_after=60)
+        mark, encoded = document.mark, document.encoded
+        document.learn(view(1), now=1001.0, believe_older_after=60)
+        self.assertIs(document.mark, mark)
+        self.assertIs(document.encoded, encoded)
+
+
 class Watching(HubTestCase):
     def test_two_tabs_at_once_are_one_look(self) -> None:
         self.ann.slow = True
@@ -240,9 +275,9 @@ class Watching(HubTestCase):
         self.hub.written.learn(self.ann, view(2, "Mine"))
         second = self.begin(self.ann, FakeTab())
         self.ann.answer()
-        self.assertEqual(self.successResultOf(first)["file"]["name"], "Plan")
+        self.assertEqual(name_in(self.successResultOf(first)), "Plan")
         self.ann.answer()
-        self.assertEqual(self.successResultOf(second)["file"]["name"], "Mine")
+        self.assertEqual(name_in(self.successResultOf(second)), "Mine")
 
     def test_two_users_at_once_share_the_document(self) -> None:
         self.ann.slow = self.bob.slow = True
@@ -289,6 +324,7 @@ class Watching(HubTestCase):
         self.bob.answer()
         self.assertEqual(self.successResultOf(watching)["version"], "1")
         self.assertEqual(len(self.hub), 1)
+        self.assertIsNotNone(self.hub.schedule.due(("file", FILE)))
 
     def test_an_alias_is_the_file_it_stands_for(self) -> None:
         tab = FakeTab()
@@ -318,6 +354,46 @@ class Watching(HubTestCase):
         ann = self.watch(self.ann)
         self.hub.written.learn(self.bob, view(2, "New"))
         self.assertEqual((len(ann.raw), len(bob.raw)), (1, 1))
+
+
+class AtOnce(HubTestCase):
+    """Where nothing has to be waited for."""
+
+    def at_once(self, viewer: FakeViewer, tab: FakeTab | None = None, **more: Any) -> dict[str, Any] | None:
+        asked = {"version": None, "comments": False, "mark": None, **more}
+        return self.hub.watch_at_once(tab or FakeTab(), viewer, asked.pop("file_id", FILE), **asked)
+
+    def test_answers_as_watching_does(self) -> None:
+        self.watch(self.ann, comments=True)
+        self.watch(self.bob)
+        tab, looks = FakeTab(), len(self.ann.looks)
+        for more in ({}, {"version": "1"}, {"comments": True}, {"comments": True, "mark": ""}):
+            slowly = self.successResultOf(self.begin(self.ann, FakeTab(), **more))
+            self.assertEqual(self.at_once(self.ann, tab, **more), slowly)
+        self.assertEqual(len(self.ann.looks), looks)
+        self.assertEqual(self.hub.count(tab), 1)
+        self.hub.written.learn(self.bob, view(2, "New"))
+        self.assertEqual(len(tab.events("document.changed")), 1)
+
+    def test_not_where_google_or_the_store_has_to_be_asked(self) -> None:
+        self.assertIsNone(self.at_once(self.ann))  # nobody watches it
+        self.watch(self.ann)
+        self.assertIsNone(self.at_once(self.bob))  # no proof
+        self.assertIsNone(self.at_once(self.ann, version="2"))  # the page has seen more
+        self.assertIsNone(self.at_once(self.ann, comments=True))  # never looked at
+        self.watch(self.ann, comments=True)
+        self.assertIsNotNone(self.at_once(self.ann, comments=True))
+        self.assertIsNone(self.at_once(self.ann, comments=True, mark="2030-01-01T00:00:00.000Z"))
+        tab = FakeTab()
+        self.hub.schedule.stopService()
+        self.world.clock.advance(601)
+        self.assertIsNone(self.at_once(self.ann, tab))  # the proof is too old
+        self.assertEqual(self.hub.count(tab), 0)
+
+    def test_not_once_it_was_deleted(self) -> None:
+        self.watch(self.ann)
+        self.hub._documents[FILE].gone = True
+        self.assertIsNone(self.at_once(self.ann))
 
 
 class Attention(HubTestCase):
@@ -382,7 +458,7 @@ class Restarting(HubTestCase):
         self.world.rename("Mine")
         self.hub.written.learn(self.ann, view(2, "Mine"))
         result = self.successResultOf(self.begin(self.ann, FakeTab()))
-        self.assertEqual(result["file"]["name"], "Mine")
+        self.assertEqual(name_in(result), "Mine")
 
     def test_stopping_does_not_wait_for_a_look(self) -> None:
         self.watch(self.ann)

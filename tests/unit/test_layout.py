@@ -20,16 +20,19 @@ PACKAGE = ROOT / "docsession"
 # it here. What is new must be put somewhere.
 ROWS = (
     ("words", "docsession errors model times static"),
-    ("tools", "interfaces keys origins rpc schedule steady tasks telemetry user_channel"),
+    (
+        "tools",
+        "interfaces keys origins rpc schedule steady tasks telemetry user_channel wheel backlog counting",
+    ),
     ("settings", "config config_file redis_url"),
-    ("calls", "connection journal"),
+    ("calls", "connection journal outgoing batch"),
     (
         "Google",
         "google google.budget google.cache google.channel google.channel_calls google.channel_pace"
         " google.channel_person google.channels google.drive google.drive_check google.drive_path"
         " google.drive_request google.feed google.fields google.gate google.grant google.http"
-        " google.line google.look google.notifications google.oauth google.pauses google.push google.refusals"
-        " google.slowing google.table google.channel_steps",
+        " google.line google.look google.notifications google.oauth google.pauses google.push"
+        " google.refusals google.slowing google.table google.channel_steps google.questions",
     ),
     (
         "store",
@@ -47,14 +50,18 @@ ROWS = (
     ("moving", "backend.redis_kinds backend.redis_rows backend.rows backend.sqlite_rows migration"),
     (
         "hub",
-        "attention belonging demand discussion document documents economy events hearsay hints"
-        " keeping learning listing listings looks neighbours spending telling troubles watching"
+        "attention belonging demand discussion document documents economy events hearsay hints history"
+        " keeping learning listing listings looks neighbours spending telling troubles watcher watching"
         " written sweeping",
     ),
     ("sessions", "drive_calls sessions live signout upkeep directory signin listings_here elsewhere"),
     ("catalogue", "method methods openrpc"),
-    ("web", "web web.answers web.content web.cookies web.pages web.sites web.socket web.streaming"),
-    ("whole", "assembly daemon checkup tap migrate"),
+    (
+        "web",
+        "web web.admission web.answers web.content web.cookies web.doorway web.frames web.handshake"
+        " web.outbox web.pages web.sites web.socket web.streaming web.turnstile web.upgrade",
+    ),
+    ("whole", "assembly assembly_web daemon checkup tap migrate"),
 )
 ROW = {name: number for number, (_, names) in enumerate(ROWS) for name in names.split()}
 

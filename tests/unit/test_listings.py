@@ -16,7 +16,7 @@ from docsession.belonging import FOLDER
 from docsession.config import Polling
 from docsession.demand import Allowance, Demand
 from docsession.errors import GoogleUnavailable, TooLarge
-from docsession.google.cache import Cached
+from docsession.google.cache import Cached, cached
 from docsession.google.drive import AccessRefused
 from docsession.google.drive_request import DriveRequest, Policy, find_method, prepare
 from docsession.google.feed import Feed, Sweep
@@ -116,7 +116,7 @@ class ListingsTests(SynchronousTestCase):
             await answered
         if failing is not None:
             raise failing
-        return Cached(data, began, files, "ann")
+        return cached(data, began, files, "ann")
 
     def begin(self, tab: FakeTab, **params: Any) -> Deferred[dict[str, Any]]:
         return Deferred.fromCoroutine(self.listings.watch(tab, listing(**params)))

@@ -437,3 +437,41 @@ class SetBack(SeveralHubs):
         self.assertEqual(self.world.record().file["name"], "New")
         for tab in tabs.values():
             self.assertEqual([e["file"]["name"] for e in tab.events("document.changed")], ["New"])
+
+
+class StoreAway(SeveralHubs):
+    """What was learnt while the store could not be reached."""
+
+    def back(self) -> None:
+        self.world.store.away = False
+        for hub in reversed(self.hubs.values()):  # who only heard first
+            hub.compare()
+        self.world.advance(1)
+
+    def test_a_state_that_others_know_too_is_not_taken_for_stored(self) -> None:
+        tabs = {node: self.watch(node) for node in NODES[:2]}
+        self.world.advance(10)
+        self.world.store.away = True
+        self.world.rename("New")
+        now = self.world.clock.seconds()
+        for node in tabs:
+            self.hubs[node].written.learn(self.people[node], view(2, "New", as_of=now))
+        self.world.advance(15)  # each says what it sees
+        self.assertEqual(self.world.record().version, "1")
+        self.back()
+        self.assertEqual(self.world.record().file["name"], "New")
+        for tab in tabs.values():
+            self.assertEqual([e["file"]["name"] for e in tab.events("document.changed")], ["New"])
+
+    def test_comments_are_stored_and_told_of_when_it_is_back(self) -> None:
+        tabs = {node: self.watch(node, comments=True) for node in NODES[:2]}
+        self.world.advance(10)
+        self.world.store.away = True
+        self.hubs["one"].written.learn_comment(self.people["one"], FILE, comment("c1"), teller=tabs["one"])
+        self.world.advance(1)
+        self.assertEqual(tabs["two"].events("document.comment"), [])
+        self.back()
+        self.assertIn("c1", self.world.store.comments[FILE].comments)
+        (event,) = tabs["two"].events("document.comment")
+        self.assertEqual(event["comment"]["id"], "c1")
+        self.assertEqual(tabs["one"].events("document.comment"), [])

@@ -15,7 +15,7 @@ from docsession.backend.memory import Switchboard
 from docsession.config import Polling
 from docsession.demand import Allowance, Demand
 from docsession.errors import GoogleUnavailable
-from docsession.google.cache import Cached
+from docsession.google.cache import Cached, cached
 from docsession.google.drive_request import DriveRequest
 from docsession.google.feed import Sweep
 from docsession.listings import LISTING_KINDS, Listings
@@ -113,7 +113,7 @@ class NodeOf:
     async def read(self, request: DriveRequest, *, poll: bool) -> Cached:
         self.reads += 1
         data = json.dumps({"files": [{"id": "a", "n": len(self.case.log.entries)}]}).encode()
-        return Cached(data, self.case.clock.seconds(), frozenset({"a"}), "ann")
+        return cached(data, self.case.clock.seconds(), frozenset({"a"}), "ann")
 
     def watch(self, **params: Any) -> FakeTab:
         tab = FakeTab()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import msgspec
 from hypothesis import given
@@ -16,12 +17,31 @@ from docsession.errors import InvalidParams, NotFound, RateLimited
 CALL = b'{"jsonrpc":"2.0","method":"m","id":%s}'
 
 
+def _never(payload: bytes) -> None:
+    raise msgspec.ValidationError
+
+
+def _plain(calls: Any) -> Any:
+    """To be compared: an error is equal to itself alone."""
+    if isinstance(calls, list):
+        return [_plain(call) for call in calls]
+    if isinstance(calls, rpc.Refused):
+        return (calls.id, calls.error.code, calls.error.message, calls.error.data)
+    return calls
+
+
 def only(payload: bytes) -> rpc.Call | rpc.Refused:
     """The one call in a message that is no batch."""
-    calls, is_batch = rpc.parse(payload, most=32)
-    assert not is_batch
-    assert len(calls) == 1
-    return calls[0]
+    call = rpc.parse(payload, most=32)
+    assert not isinstance(call, list)
+    return call
+
+
+def several(payload: bytes, most: int = 32) -> list[rpc.Call | rpc.Refused]:
+    """The calls in a batch."""
+    calls = rpc.parse(payload, most=most)
+    assert isinstance(calls, list)
+    return calls
 
 
 class Reading(SynchronousTestCase):
@@ -35,11 +55,11 @@ class Reading(SynchronousTestCase):
     def test_call(self) -> None:
         """Method, params as they came, id as it came."""
         call = only(b' \t\r\n{"jsonrpc":"2.0", "method":"a.b", "params" : {"x": [1 ]} , "id" : 7 }\n')
-        self.assertEqual(call, rpc.Call("a.b", msgspec.Raw(b'{"x": [1 ]}'), b"7"))
+        self.assertEqual(call, rpc.Call("a.b", b'{"x": [1 ]}', b"7"))
 
     def test_notification(self) -> None:
         """Without an id it is one; params may be left out."""
-        self.assertEqual(only(b'{"jsonrpc":"2.0","method":"m"}'), rpc.Call("m", msgspec.Raw(b"{}"), None))
+        self.assertEqual(only(b'{"jsonrpc":"2.0","method":"m"}'), rpc.Call("m", b"{}", None))
 
     def test_not_json(self) -> None:
         """What is not JSON is -32700 with id null, however it is broken."""
@@ -150,25 +170,42 @@ class Reading(SynchronousTestCase):
         """The last one counts, as with JSON.parse in a browser, for all alike."""
         self.assertEqual(
             only(b'{"jsonrpc":"1","jsonrpc":"2.0","method":"a","method":"b","id":1,"id":2}'),
-            rpc.Call("b", msgspec.Raw(b"{}"), b"2"),
+            rpc.Call("b", b"{}", b"2"),
         )
 
     def test_unknown_members(self) -> None:
         """Others than JSON-RPC's own are passed over."""
         call = only(b'{"jsonrpc":"2.0","__proto__":{"id":5},"method":"m","meta":[1],"id":1}')
-        self.assertEqual(call, rpc.Call("m", msgspec.Raw(b"{}"), b"1"))
+        self.assertEqual(call, rpc.Call("m", b"{}", b"1"))
+
+    @given(st.data())
+    def test_the_short_way_says_what_the_long_one_says(self, data: st.DataObject) -> None:
+        """Whatever is changed in a good call."""
+        payload = b'{"jsonrpc":"2.0","id":"a1","method":"drive.files.get","params":{"fileId":"x\\u00e9"}}'
+        for _ in range(data.draw(st.integers(0, 3))):
+            at = data.draw(st.integers(0, len(payload)))
+            cut = data.draw(st.integers(0, 3))
+            put = data.draw(st.sampled_from([*b' "{}[]:,0\\\xff\xc3n-.1e', *(b"id", b'"id":1,', b"null")]))
+            put = bytes([put]) if isinstance(put, int) else put
+            payload = payload[:at] + put + payload[at + cut :]
+        said = rpc.parse(payload, most=32)
+        with patch.object(rpc, "_usual", _never):
+            expected = rpc.parse(payload, most=32)
+        self.assertEqual(_plain(said), _plain(expected), payload)
 
     @given(st.binary(max_size=200))
     def test_any_bytes(self, payload: bytes) -> None:
         """Nothing that comes raises anything."""
-        for call in rpc.parse(payload, most=32)[0]:
+        calls = rpc.parse(payload, most=32)
+        for call in calls if isinstance(calls, list) else [calls]:
             self.assertIsInstance(call, (rpc.Call, rpc.Refused))
 
     @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=8))
     def test_any_json(self, value: Any) -> None:
         """No JSON value but an object is a call."""
-        calls, _ = rpc.parse(json.dumps(value).encode(), most=32)
-        self.assertTrue(all(isinstance(call, rpc.Refused) for call in calls))
+        calls = rpc.parse(json.dumps(value).encode(), most=32)
+        for call in calls if isinstance(calls, list) else [calls]:
+            self.assertIsInstance(call, rpc.Refused)
 
 
 class Batches(SynchronousTestCase):
@@ -176,24 +213,22 @@ class Batches(SynchronousTestCase):
 
     def test_one_and_two(self) -> None:
         one = CALL % b"1"
-        self.assertEqual(rpc.parse(b"[" + one + b"]", most=32), ([only(one)], True))
-        calls, is_batch = rpc.parse(b" \n[" + one + b"," + CALL % b"2" + b" ]", most=2)
-        self.assertTrue(is_batch)
+        self.assertEqual(several(b"[" + one + b"]"), [only(one)])
+        calls = several(b" \n[" + one + b"," + CALL % b"2" + b" ]", most=2)
         self.assertEqual([call.id for call in calls], [b"1", b"2"])
 
     def test_too_many(self) -> None:
         """One error for all, and none of them is done."""
         many = b"[" + b",".join(CALL % b"%d" % number for number in range(10_000)) + b"]"
         for payload in (many, b"[1,2,3]"):
-            calls, is_batch = rpc.parse(payload, most=2)
-            self.assertFalse(is_batch)
-            self.assertEqual([(call.id, call.error.code) for call in calls], [(b"null", -32600)])
+            call = rpc.parse(payload, most=2)
+            assert isinstance(call, rpc.Refused)
+            self.assertEqual((call.id, call.error.code), (b"null", -32600))
 
     def test_bad_ones_among_good(self) -> None:
         """Each is judged alone, a batch in a batch too."""
         payload = b"[1,[%s],%s,{},null]" % (CALL % b"8", CALL % b"9")
-        calls, is_batch = rpc.parse(payload, most=32)
-        self.assertTrue(is_batch)
+        calls = several(payload)
         self.assertEqual(
             [call.error.code if isinstance(call, rpc.Refused) else call.id for call in calls],
             [-32600, -32600, b"9", -32600, -32600],
@@ -202,9 +237,9 @@ class Batches(SynchronousTestCase):
     def test_unreadable(self) -> None:
         """Where one call is no JSON, the message is none."""
         for bad in (CALL % b'"\\ud800"', CALL % b"NaN", b"[" * 100_000):
-            calls, is_batch = rpc.parse(b"[%s,%s]" % (CALL % b"9", bad), most=32)
-            self.assertFalse(is_batch)
-            self.assertEqual([(call.id, call.error.code) for call in calls], [(b"null", -32700)])
+            call = only(b"[%s,%s]" % (CALL % b"9", bad))
+            assert isinstance(call, rpc.Refused)
+            self.assertEqual((call.id, call.error.code), (b"null", -32700))
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
@@ -221,12 +256,12 @@ class Decoding(SynchronousTestCase):
     """``decode_params``."""
 
     def path(self, params: bytes, into: type[Any] = Outer) -> str:
-        error = self.assertRaises(InvalidParams, rpc.decode_params, msgspec.Raw(params), into)
+        error = self.assertRaises(InvalidParams, rpc.decode_params, params, into)
         self.assertEqual(error.data["name"], "invalid_params")
         return str(error.data["path"])
 
     def test_good(self) -> None:
-        found = rpc.decode_params(msgspec.Raw(b'{"fileId":"x","inner":{"name":"abc"}}'), Outer)
+        found = rpc.decode_params(b'{"fileId":"x","inner":{"name":"abc"}}', Outer)
         self.assertEqual(found, Outer("x", Inner("abc")))
 
     def test_failing_path(self) -> None:
@@ -265,7 +300,7 @@ class Decoding(SynchronousTestCase):
             self.assertTrue(self.path(params, dict[str, Any]).startswith("$"))
 
     def test_no_traceback_in_message(self) -> None:
-        error = self.assertRaises(InvalidParams, rpc.decode_params, msgspec.Raw(b'{"fileId":5}'), Outer)
+        error = self.assertRaises(InvalidParams, rpc.decode_params, b'{"fileId":5}', Outer)
         self.assertEqual(error.message, "Expected `str`, got `int`")
         self.assertIsNone(error.__cause__)
 
@@ -291,6 +326,12 @@ class Writing(SynchronousTestCase):
                 },
             },
         )
+
+    def test_result_at_once(self) -> None:
+        for call_id, result in ((b'"a"', b'{"x":1}'), (b"1.50", b"[]")):
+            self.assertEqual(
+                rpc.result_answer(call_id, result), rpc.answer(call_id, rpc.result_outcome(result))
+            )
 
     def test_batch(self) -> None:
         answers = [rpc.answer(b"%d" % n, rpc.error_outcome(NotFound())) for n in range(3)]

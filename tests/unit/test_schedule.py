@@ -180,6 +180,14 @@ class Running(ScheduleTestCase):
         self.tick(11)
         self.assertEqual(self.started[1:], [(f"quiet{number}", 20 - number) for number in range(9, -1, -1)])
 
+    def test_dropped(self) -> None:
+        """Nor do things that are not due any more stay in it."""
+        for number in range(10_000):
+            self.schedule.at(number, 5000)
+        for number in range(10_000):
+            self.schedule.drop(number)
+        self.assertLessEqual(len(self.schedule._heap), 64)
+
     @given(
         st.lists(
             st.tuples(st.sampled_from(["at", "by", "drop", "tick"]), st.integers(0, 5), st.integers(0, 30)),

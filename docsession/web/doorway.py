@@ -1,0 +1,95 @@
+"""The first bytes of a connection: a request for a socket goes straight to the handshake, all else to HTTP.
+
+twisted.web needs longer to read a request than Autobahn to shake hands. So a whole request for a
+socket is handed to Autobahn as it came; where it, or who admits, finds anything wrong with it, HTTP
+gets it after all, and answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from autobahn.websocket.types import ConnectionDeny
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from docsession.web.admission import Admission, asks_socket
+from docsession.web.handshake import Admitted, SocketFactory, take_over
+from docsession.wheel import Wheel
+
+__all__ = ["Door", "Doorway"]
+
+_ASKS = b"GET /api/socket HTTP/1.1\r\n"
+_HEAD_ENDS = b"\r\n\r\n"
+# Who says nothing for so long is asked to leave, as twisted.web does it.
+_SPEAKS_WITHIN = 60.0
+
+
+class Door:
+    """What all doorways of a listener share."""
+
+    def __init__(self, factory: SocketFactory, admission: Admission, wheel: Wheel) -> None:
+        self.factory = factory
+        self.wheel = wheel
+        self._admission = admission
+
+    async def admit(self, request: Any) -> Admitted:
+        """See :class:`docsession.web.handshake.Handshake`; ``request`` is Autobahn's."""
+        said = request.headers
+        origin = said.get("origin")
+        if not asks_socket(said.get):
+            raise ConnectionDeny(ConnectionDeny.BAD_REQUEST)
+        try:
+            identity = await self._admission.admit(
+                origin, said.get("sec-fetch-site"), [said.get("cookie", "").encode("latin-1")]
+            )
+        except Exception:  # whatever it was: HTTP finds it again, and says what
+            raise ConnectionDeny(ConnectionDeny.FORBIDDEN) from None
+        return identity, origin
+
+
+@implementer(IProtocol)
+class Doorway:
+    """One connection until it has said what it wants. ``http`` makes the protocol that answers it."""
+
+    __slots__ = ("_begun", "_door", "_http", "transport")
+
+    def __init__(self, door: Door, http: Callable[[], Any]) -> None:
+        self._door = door
+        self._http = http
+        self._begun: bytes | None = None
+        self.transport: Any = None
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+        self._door.wheel.after(_SPEAKS_WITHIN, self)
+
+    def connectionMade(self) -> None:
+        """All is said by makeConnection."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self._begun = data
+        if not data.startswith(_ASKS) or _HEAD_ENDS not in data:
+            self._ordinary()
+            return
+        handshake = self._door.factory.shake(self._door.admit, self._ordinary)
+        take_over(self.transport, handshake)
+        handshake.makeConnection(self.transport)  # type: ignore[no-untyped-call]
+        handshake.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.transport = None
+
+    def due(self, now: float) -> None:
+        """It may have said something by now."""
+        if self._begun is None and self.transport is not None:
+            self.transport.abortConnection()
+
+    def _ordinary(self) -> None:
+        transport, http = self.transport, self._http()
+        take_over(transport, http)
+        http.makeConnection(transport)
+        http.dataReceived(self._begun)

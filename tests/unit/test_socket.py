@@ -1,0 +1,329 @@
+"""The socket after the handshake, over a real pair of kernel sockets that a test reads at its own pace."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet import tcp
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from docsession.config import Limits
+from docsession.errors import CloseCode
+from docsession.model import Identity
+from docsession.web.frames import CLOSE, PING, PONG, close_frame, frame
+from docsession.web.outbox import is_clear, kernel_socket
+from docsession.web.socket import Socket, Sockets
+from docsession.wheel import Wheel
+
+IDENTITY = Identity("s" * 32, 0.0)
+
+
+def masked(payload: bytes, opcode: int = 1) -> bytes:
+    """A short frame as a client sends it, with a mask that changes nothing."""
+    return bytes((0x80 | opcode, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+
+
+class Reactor(Clock):
+    """Time, and who wants to read or write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writers: set[Any] = set()
+        self.readers: set[Any] = set()
+
+    def addWriter(self, writer: Any) -> None:
+        self.writers.add(writer)
+
+    def removeWriter(self, writer: Any) -> None:
+        self.writers.discard(writer)
+
+    def addReader(self, reader: Any) -> None:
+        self.readers.add(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        self.readers.discard(reader)
+
+
+class FakeTab:
+    """A connection that notes what its socket says, and answers as a test likes."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self.said: list[str] = []
+        self.wire: Any = None
+        self.echo = False
+
+    def text_received(self, payload: bytes) -> None:
+        self.heard.append(payload)
+        if self.echo:
+            self.wire.send(payload)
+
+    def held_up(self) -> None:
+        self.said.append("held up")
+
+    def drained(self) -> None:
+        self.said.append("drained")
+
+    def lost(self) -> None:
+        self.said.append("lost")
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        self.said.append(reason)
+        self.wire.close(code, reason)
+
+
+class SocketTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        self.here, self.there = socket.socketpair()
+        self.addCleanup(self.here.close)
+        self.addCleanup(self.there.close)
+        self.there.setblocking(False)
+        self.tab: Any = FakeTab()
+        self.sends = 0
+        self.sockets = Sockets(
+            self.reactor,  # type: ignore[arg-type]
+            Limits(),
+            Wheel(self.reactor),  # type: ignore[arg-type]
+            lambda wire, identity, origin: self.tab,
+        )
+        self.transport: Any = tcp.Connection(self.here, None, self.reactor)  # type: ignore[arg-type]
+        self.transport.connected = 1
+        self.transport.startReading()
+        self.wire = self.tab.wire = self.transport.protocol = Socket(
+            self.sockets, self.transport, IDENTITY, "http://127.0.0.1:8765"
+        )
+
+    def turn(self) -> None:
+        """One turn of the reactor, but for what the kernel has to say."""
+        self.reactor.advance(0)
+
+    def write(self) -> None:
+        """The reactor finds that the socket can be written."""
+        for writer in list(self.reactor.writers):
+            failed = writer.doWrite()
+            if failed is not None:
+                writer.connectionLost(Failure(failed))
+
+    def read(self, most: int = 1 << 20) -> bytes:
+        """What the other side reads now."""
+        try:
+            return self.there.recv(most)
+        except BlockingIOError:
+            return b""
+
+    def read_all(self) -> bytes:
+        """What it reads until nothing more comes."""
+        data = b""
+        while True:
+            self.turn()
+            self.write()
+            more = self.read()
+            if not more and not self.reactor.writers:
+                return data
+            data += more
+
+    def say(self, data: bytes) -> None:
+        """The other side sends."""
+        self.there.send(data)
+        self.transport.doRead()
+
+    def fill(self) -> int:
+        """Until the transport takes nothing more; returns how many messages of 1,000 bytes."""
+        number = 0
+        while self.wire.ready:
+            self.wire.send(b"%6d" % number + b"x" * 994)
+            self.turn()
+            number += 1
+        return number
+
+
+class Sending(SocketTestCase):
+    """What leaves, and how."""
+
+    def test_at_once(self) -> None:
+        """Where nothing waits, the kernel has it in the same turn, and the reactor is not asked."""
+        self.wire.send(b"{}")
+        self.turn()
+        self.assertEqual(self.read(), frame(b"{}"))
+        self.assertEqual(self.reactor.writers, set())
+        self.assertTrue(is_clear(self.transport))
+
+    def test_together(self) -> None:
+        """What is said in one turn leaves in one write."""
+        self.wire.send(b"1")
+        self.wire.send(b"2")
+        self.wire.send(b"3")
+        self.assertEqual(self.read(), b"")
+        self.turn()
+        self.assertEqual(self.read(), frame(b"1") + frame(b"2") + frame(b"3"))
+
+    def test_answers(self) -> None:
+        """The answers to what one read brought leave at its end."""
+        self.tab.echo = True
+        self.say(masked(b"1") + masked(b"2") + masked(b"are you there", PING) + masked(b"3"))
+        self.assertEqual(self.tab.heard, [b"1", b"2", b"3"])
+        self.assertEqual(self.read(), frame(b"1") + frame(b"2") + frame(b"are you there", PONG) + frame(b"3"))
+        self.turn()
+        self.assertEqual(self.read(), b"")
+
+    def test_no_reader(self) -> None:
+        """Who does not read is held up, and let go on when all was read; nothing is lost or overtaken."""
+        sent = self.fill()
+        self.assertEqual(self.tab.said, ["held up"])
+        data = self.read_all()
+        self.assertEqual(self.tab.said, ["held up", "drained"])
+        self.assertEqual(data, b"".join(frame(b"%6d" % n + b"x" * 994) for n in range(sent)))
+        self.assertTrue(self.wire.ready)
+        self.wire.send(b"{}")
+        self.turn()
+        self.assertEqual((self.read(), self.reactor.writers), (frame(b"{}"), set()))
+
+    def test_overtaking(self) -> None:
+        """As long as something waits in the transport, all goes that way."""
+        self.fill()
+        self.read(100_000)
+        self.wire.send(b"the last")
+        self.turn()
+        self.assertTrue(self.read_all().endswith(frame(b"the last")))
+
+    def test_before(self) -> None:
+        """What twisted.web or a handshake has left in the transport is not overtaken either."""
+        self.transport.write(b"HTTP/1.1 101\r\n\r\n")
+        self.wire.send(b"{}")
+        self.turn()
+        self.assertEqual(self.read_all(), b"HTTP/1.1 101\r\n\r\n" + frame(b"{}"))
+
+    @given(st.integers(0, 2**32))
+    def test_any(self, seed: int) -> None:
+        """However messages, turns, reads and writes follow each other, all arrives in order."""
+        self.setUp()
+        rng = random.Random(seed)
+        said, read = b"", b""
+        with contextlib.closing(self.here), contextlib.closing(self.there):
+            for step in range(rng.randrange(60)):
+                for _ in range(rng.choice((0, 1, 1, 5))):
+                    payload = b"%d " % step * rng.choice((1, 10, 1000, 20_000))
+                    self.wire.send(payload)
+                    said += frame(payload)
+                if rng.random() < 0.8:
+                    self.turn()
+                if rng.random() < 0.5:
+                    self.write()
+                read += self.read(rng.choice((1, 1000, 100_000))) if rng.random() < 0.7 else b""
+            read += self.read_all()
+        self.assertEqual(read, said)
+
+    def test_broken(self) -> None:
+        """A wire that breaks while it is written to is lost once, and quietly."""
+        self.there.close()
+        self.wire.send(b"{}")
+        self.turn()
+        self.write()
+        self.assertEqual(self.tab.said, ["lost"])
+        self.assertEqual(self.sockets.count, 0)
+        self.wire.send(b"{}")
+        self.turn()
+
+    def test_lost_with_something_to_say(self) -> None:
+        self.wire.send(b"{}")
+        self.transport.connectionLost(Failure(ConnectionDone()))
+        self.turn()
+        self.assertEqual(self.tab.said, ["lost"])
+
+    def test_wrapped(self) -> None:
+        """Where something lies between, as TLS does, its transport is written to."""
+        self.assertIs(kernel_socket(self.transport), self.here)
+        self.transport.TLS = True
+        self.assertIsNone(kernel_socket(self.transport))
+
+
+class Goodbye(SocketTestCase):
+    """How it ends."""
+
+    def test_ours(self) -> None:
+        """We say it after what was said before, and wait for theirs."""
+        self.wire.send(b"last")
+        self.wire.close(4000, "draining")
+        self.assertEqual(self.read(), frame(b"last") + close_frame(4000, "draining"))
+        self.wire.close(4001, "again")
+        self.wire.send(b"more")
+        self.turn()
+        self.assertEqual(self.read(), b"")
+        self.assertFalse(self.transport.disconnecting)
+        self.say(masked(b"\x0f\xa0", CLOSE))
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_unanswered(self) -> None:
+        """Not for more than five seconds."""
+        self.wire.close(4000, "draining")
+        self.reactor.advance(4.9)
+        self.assertFalse(self.transport.disconnected)
+        self.reactor.advance(0.4)
+        self.assertTrue(self.transport.disconnected)
+
+    def test_theirs(self) -> None:
+        """It is answered, and what comes after it is not read."""
+        self.say(masked(b"\x03\xe8", CLOSE) + masked(b"more"))
+        self.assertEqual(self.read(), close_frame(1000))
+        self.assertTrue(self.transport.disconnecting)
+        self.assertEqual((self.tab.heard, self.tab.said), ([], ["lost"]))
+
+    def test_violation(self) -> None:
+        """They are told what was wrong, and given a second to read it."""
+        self.say(masked(b"fine") + b"\x81\x02{}" + masked(b"more"))
+        self.assertEqual(self.tab.heard, [b"fine"])
+        self.assertEqual(self.tab.said, ["lost"])
+        self.write()
+        said = self.read()
+        self.assertEqual((said[0], said[2:4]), (0x88, (1002).to_bytes(2, "big")))
+        self.reactor.advance(0.9)
+        self.assertFalse(self.transport.disconnected)
+        self.reactor.advance(0.4)
+        self.assertTrue(self.transport.disconnected)
+
+    def test_binary(self) -> None:
+        self.say(masked(b"x", 2))
+        self.assertEqual(self.tab.said, ["text frames only"])
+
+
+class Pings(SocketTestCase):
+    """Whether anybody is there."""
+
+    def after(self, seconds: float) -> bytes:
+        for _ in range(round(seconds * 4)):
+            self.reactor.advance(0.25)
+        return self.read()
+
+    def test_silence(self) -> None:
+        """After 25 seconds it is asked, ten more without an answer and it is closed."""
+        self.assertEqual(self.after(24.5), b"")
+        self.assertEqual(self.after(0.75), frame(b"", PING))
+        self.assertEqual(self.after(9), b"")
+        self.assertEqual(self.after(1.5), close_frame(4003, "no answer to a ping"))
+
+    def test_answer(self) -> None:
+        """Whatever comes is an answer."""
+        first = 24.5
+        for answer in (masked(b"", PONG), masked(b"{}"), masked(b"", PING)) * 3:
+            self.assertEqual(self.after(first), b"")
+            self.assertEqual(self.after(0.5), frame(b"", PING))
+            self.after(5)
+            self.say(answer)
+            self.assertIn(self.after(6), (b"", frame(b"", PONG)))
+            first = 13.5
+        self.assertEqual(self.tab.said, [])
+
+    def test_many(self) -> None:
+        """Any number of sockets have one timer."""
+        for _ in range(50):
+            Socket(self.sockets, self.transport, IDENTITY, "")
+        self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
