@@ -10,6 +10,7 @@ import random
 import secrets as entropy
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent, IBodyProducer
@@ -24,6 +25,7 @@ from docsession.google.cache import Cache
 from docsession.google.channels import Channels
 from docsession.google.drive import Drive
 from docsession.google.drive_request import Policy
+from docsession.google.feed import Feed
 from docsession.google.grant import LiveGrant
 from docsession.google.http import GoogleHttp
 from docsession.google.look import Looker
@@ -32,6 +34,7 @@ from docsession.google.push import Push
 from docsession.interfaces import Backend, Wire
 from docsession.journal import Journal
 from docsession.keys import Keys
+from docsession.listings import Listings
 from docsession.listings_here import ListingsHere
 from docsession.methods import Catalogue
 from docsession.model import Grant, Identity, User
@@ -184,6 +187,25 @@ def assemble(
     )
     channels = push.channels
 
+    def make_listings(user: UserSession) -> Listings:
+        return Listings(
+            user.id,
+            Feed(drive, user),
+            clock,
+            rng,
+            polling,
+            economy.allowance,
+            backend.leases,
+            partial(of_users.say, user.id),
+            read=user.calls.read_fresh,
+            on_changed=user.fed,
+            on_lost=user.feed_lost,
+            on_written=user.wrote_elsewhere,
+            on_sweep=metrics.swept,
+            on_run=metrics.listed,
+            new_id=new_id,
+        )
+
     def make_user(user: User, grant: Grant, on_dead: Callable[[str], Awaitable[None]]) -> UserSession:
         return UserSession(
             user,
@@ -199,6 +221,7 @@ def assemble(
                 on_rights=rights,
                 on_refresh=metrics.refreshed,
             ),
+            make_listings=make_listings,
             on_dead=on_dead,
             drive=drive,
             looker=looker,
@@ -206,14 +229,7 @@ def assemble(
             documents=documents,
             channels=channels,
             heard=of_users,
-            leases=backend.leases,
             clock=clock,
-            rng=rng,
-            polling=polling,
-            allowance=economy.allowance,
-            on_sweep=metrics.swept,
-            on_run=metrics.listed,
-            new_id=new_id,
         )
 
     journal = Journal(store, clock, backend.bus, of_users)

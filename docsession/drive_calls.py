@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
@@ -60,15 +60,21 @@ class DriveCalls:
         cache: Cache,
         documents: Documents,
         clock: IReactorTime,
+        listings: Callable[[], Listings] | None = None,
     ) -> None:
+        """``listings`` are the user's live ones; asked for when something is written."""
         self._account = account
         self._viewer = viewer
         self._drive = drive
         self._cache = cache
         self._documents = documents
         self._clock = clock
-        self.listings: Listings | None = None
-        self._writing = PerKey(lambda file_id: DeferredLock())
+        self._listings = listings
+        self._writing = PerKey(_lock)
+
+    @property
+    def listings(self) -> Listings | None:
+        return None if self._listings is None else self._listings()
 
     async def read(self, request: DriveRequest) -> dict[str, Any]:
         """``{"data", "as_of", "source"}``; data is spliced in as the JSON Google's answer makes."""
@@ -241,3 +247,7 @@ def _parts(request: DriveRequest) -> tuple[str, str]:
 
 def _deleted(request: DriveRequest, name: str) -> dict[str, Any]:
     return {"id": str(request.params.get(name, "")), "deleted": True}
+
+
+def _lock(_: Hashable) -> DeferredLock:
+    return DeferredLock()

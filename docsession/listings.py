@@ -32,7 +32,7 @@ from docsession.tasks import Background, sleep
 from docsession.times import rfc3339
 from docsession.watcher import Tab
 
-__all__ = ["LISTING_KINDS", "Files", "Listings"]
+__all__ = ["LISTING_KINDS", "TOUCHED", "Files", "Listings"]
 
 # What other nodes are told: this user has written.
 TOUCHED = "touched"
@@ -215,7 +215,7 @@ class Listings(Service):
     def heard(self, kind: str, message: Mapping[str, Any]) -> None:
         """Of this user's log, or listings."""
         if kind == SWEPT and not self._listings:
-            for file_id in message["files"] or ():  # who has no listing may have a document
+            for file_id in message["files"] or ():
                 self._on_changed(file_id)
         elif kind == SWEPT:
             self._sweeping.heard(message)

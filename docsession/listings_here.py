@@ -9,7 +9,8 @@ from typing import Any
 from docsession.directory import Directory
 from docsession.document import Document
 from docsession.interfaces import Bus
-from docsession.listings import LISTING_KINDS
+from docsession.listings import LISTING_KINDS, TOUCHED
+from docsession.sweeping import SWEPT
 from docsession.user_channel import UserChannel
 
 __all__ = ["ListingsHere"]
@@ -26,13 +27,14 @@ class ListingsHere:
         for user in self._directory.live_users():
             # Of who does not watch it, only those that show it: the rest their own feed says.
             seen = document.file if user.id in document.watchers else None
-            user.listings.touched({document.id: seen})
+            if user.listings_made is not None:
+                user.listings_made.touched({document.id: seen})
 
     def hinted(self, user_id: str) -> None:
         """A push notification was about no document that this user watches here."""
         user = self._directory.live_user(user_id)
-        if user is not None:
-            user.listings.hinted()
+        if user is not None and user.listings_made is not None:
+            user.listings_made.hinted()
 
     def hear(self, of_users: UserChannel, bus: Bus) -> None:
         """From now on, what other nodes say of them."""
@@ -42,9 +44,17 @@ class ListingsHere:
 
     def _heard(self, kind: str, user_id: str, message: Mapping[str, Any]) -> None:
         user = self._directory.live_user(user_id)
-        if user is not None:
-            user.listings.heard(kind, message)
+        if user is None:
+            return
+        if user.listings_made is not None:
+            user.listings_made.heard(kind, message)
+        elif kind == SWEPT:
+            for file_id in message["files"] or ():  # who has no listing may have a document
+                user.fed(file_id)
+        elif kind == TOUCHED:
+            user.wrote_elsewhere(message["files"])
 
     def _missed(self) -> None:
         for user in self._directory.live_users():
-            user.listings.missed()
+            if user.listings_made is not None:
+                user.listings_made.missed()

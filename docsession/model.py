@@ -6,7 +6,8 @@ Times are seconds since the epoch (float) on the injected clock, unless a name s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ __all__ = [
     "SessionRecord",
     "SignInState",
     "User",
+    "shared_scopes",
     "state_mark",
 ]
 
@@ -52,6 +54,11 @@ class Grant(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:  # a token must not reach a log by accident
         return f"<Grant generation={self.generation} dead={self.dead}>"
+
+
+def shared_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
+    """The same, of strings that all users have in common: they are long, and few."""
+    return tuple(map(sys.intern, scopes))
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 from msgspec.structs import replace
 from twisted.application.service import MultiService
@@ -13,21 +11,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from docsession.belonging import FOLDER
-from docsession.config import Polling
 from docsession.connection import Connection
-from docsession.demand import Allowance
 from docsession.documents import Documents
 from docsession.drive_calls import DriveCalls
 from docsession.google.cache import Cache
 from docsession.google.channels import Channels
 from docsession.google.drive import AccessRefused, Drive
-from docsession.google.feed import Feed
 from docsession.google.grant import LiveGrant
 from docsession.google.look import Comments, FileView, Looker
 from docsession.google.refusals import ACCESS_LOST
-from docsession.interfaces import Leases
 from docsession.listings import Files, Listings
-from docsession.model import Grant, Identity, User
+from docsession.model import Grant, Identity, User, shared_scopes
 from docsession.user_channel import UserChannel
 
 __all__ = ["BrowserSession", "UserSession"]
@@ -35,6 +29,8 @@ __all__ = ["BrowserSession", "UserSession"]
 
 class BrowserSession:
     """One browser. ``stored``: it has a row, because it did something worth keeping."""
+
+    __slots__ = ("connections", "downloads", "identity", "last_seen", "stored", "user")
 
     def __init__(
         self, identity: Identity, *, user: UserSession | None, stored: bool, last_seen: float
@@ -69,6 +65,7 @@ class UserSession(MultiService):
         user: User,
         *,
         make_grant: Callable[[Callable[[], Awaitable[None]], Callable[[Grant], None]], LiveGrant],
+        make_listings: Callable[[UserSession], Listings],
         on_dead: Callable[[str], Awaitable[None]],
         drive: Drive,
         looker: Looker,
@@ -76,17 +73,10 @@ class UserSession(MultiService):
         documents: Documents,
         channels: Channels,
         heard: UserChannel,
-        leases: Leases,
         clock: IReactorTime,
-        rng: random.Random,
-        polling: Polling,
-        allowance: Allowance,
-        on_sweep: Callable[[str], None],
-        on_run: Callable[[str], None],
-        new_id: Callable[[], str],
     ) -> None:
         MultiService.__init__(self)
-        self.user = user
+        self.user = replace(user, scopes=shared_scopes(user.scopes))
         self.connections: list[Connection] = []
         self.grant = make_grant(lambda: on_dead(user.id), self._has_other_rights)
         self._looker = looker
@@ -94,26 +84,25 @@ class UserSession(MultiService):
         self._documents = documents
         self._channels = channels
         self._heard = heard
-        self.calls = DriveCalls(self, self, drive=drive, cache=cache, documents=documents, clock=clock)
-        self.listings = Listings(
-            user.id,
-            Feed(drive, self),
-            clock,
-            rng,
-            polling,
-            allowance,
-            leases,
-            partial(heard.say, user.id),
-            read=self.calls.read_fresh,
-            on_changed=self._fed,
-            on_lost=self._feed_lost,
-            on_written=self._wrote_elsewhere,
-            on_sweep=on_sweep,
-            on_run=on_run,
-            new_id=new_id,
+        self._make_listings = make_listings
+        self.listings_made: Listings | None = None
+        self.calls = DriveCalls(
+            self,
+            self,
+            drive=drive,
+            cache=cache,
+            documents=documents,
+            clock=clock,
+            listings=lambda: self.listings,
         )
-        self.calls.listings = self.listings
-        self.listings.setServiceParent(self)  # type: ignore[no-untyped-call]
+
+    @property
+    def listings(self) -> Listings:
+        """Made when they are first needed: most users watch none, and it is the largest part of all."""
+        if self.listings_made is None:
+            self.listings_made = self._make_listings(self)
+            self.listings_made.setServiceParent(self)  # type: ignore[no-untyped-call]
+        return self.listings_made
 
     @property
     def id(self) -> str:
@@ -129,7 +118,8 @@ class UserSession(MultiService):
         """A tab of this user is gone."""
         if connection in self.connections:
             self.connections.remove(connection)
-        self.listings.forget(connection)
+        if self.listings_made is not None:
+            self.listings_made.forget(connection)
 
     def signed_in_again(self, user: User, grant: Grant) -> None:
         """A sign-in brought a new grant, perhaps with other scopes."""
@@ -161,12 +151,12 @@ class UserSession(MultiService):
         """See :class:`docsession.document.Viewer`."""
         return await self._looker.comments(self, file_id, since=since, poll=poll)
 
-    def _feed_lost(self) -> None:
+    def feed_lost(self) -> None:
         """It may have missed something."""
         self._cache.drop_user(self.id)
         self._documents.all_touched(self.id)
 
-    def _wrote_elsewhere(self, files: Files | None) -> None:
+    def wrote_elsewhere(self, files: Files | None) -> None:
         """This user wrote something through another node."""
         if files is None or any(
             file is None or file.get("mimeType", FOLDER) == FOLDER for file in files.values()
@@ -175,7 +165,7 @@ class UserSession(MultiService):
         else:
             self._cache.drop_listings(self.id)
 
-    def _fed(self, file_id: str) -> None:
+    def fed(self, file_id: str) -> None:
         """The user's change log says something happened to this file."""
         self._cache.drop_listings(self.id)
         self._documents.written.touched(file_id)

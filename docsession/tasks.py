@@ -60,6 +60,8 @@ def settled(running: Deferred[Any]) -> Deferred[None]:
 class Background:
     """One owner's background tasks: started here, and in the end waited for or given up."""
 
+    __slots__ = ("_log", "_running")
+
     def __init__(self, log: Logger) -> None:
         self._log = log
         self._running: set[Deferred[None]] = set()
@@ -94,6 +96,8 @@ async def held(lock: DeferredLock | DeferredSemaphore) -> AsyncIterator[None]:
 
 class PerKey:
     """A lock or semaphore for each key that somebody holds or waits for, and for no other."""
+
+    __slots__ = ("_make", "in_use")
 
     def __init__(self, make: Callable[[Any], DeferredLock | DeferredSemaphore]) -> None:
         self._make = make
@@ -158,6 +162,8 @@ class Flights(Generic[T]):
     """
 
     _log = Logger()
+
+    __slots__ = ("_abandon", "_flying")
 
     def __init__(self, *, abandon: bool = True) -> None:
         self._abandon = abandon
@@ -269,6 +275,8 @@ class Alarm:
 
 class Whistle(Generic[T]):
     """Wakes who waits for something that is said by name, or for a time at most."""
+
+    __slots__ = ("_clock", "_waiting")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from docsession.errors import DocsessionError, NotSignedIn, Unavailable
 from docsession.google.oauth import Granted, OAuth, OAuthRefused
 from docsession.interfaces import Leases, Store
-from docsession.model import Grant
+from docsession.model import Grant, shared_scopes
 from docsession.tasks import Flights, Whistle, spawn
 
 __all__ = ["LiveGrant"]
@@ -32,6 +32,22 @@ LOOK = 0.25
 
 class LiveGrant:
     """The grant of a user whose session is live here."""
+
+    __slots__ = (
+        "_clock",
+        "_hint",
+        "_leases",
+        "_not_before",
+        "_oauth",
+        "_on_dead",
+        "_on_refresh",
+        "_on_rights",
+        "_on_stored",
+        "_refreshing",
+        "_store",
+        "_user_id",
+        "grant",
+    )
 
     _log = Logger()
 
@@ -52,7 +68,7 @@ class LiveGrant:
         """``on_stored`` hears that there is another for every node to read, ``on_rights`` that one
         with other scopes was found in the store."""
         self._user_id = user_id
-        self.grant = grant
+        self.grant = msgspec.structs.replace(grant, scopes=shared_scopes(grant.scopes))
         self._oauth = oauth
         self._store = store
         self._leases = leases
@@ -221,7 +237,7 @@ def after_refresh(before: Grant, granted: Granted, now: float) -> Grant:
     """The next generation; what Google did not repeat stays as it was."""
     return Grant(
         generation=before.generation + 1,
-        scopes=granted.scopes if granted.scopes is not None else before.scopes,
+        scopes=shared_scopes(before.scopes if granted.scopes is None else granted.scopes),
         access_token=granted.access_token,
         access_expires=now + granted.expires_in,
         refresh_token=granted.refresh_token or before.refresh_token,

@@ -169,7 +169,7 @@ class Socket:
         self._put(_PING)
         self._waiting = True
         self._until = now + limits.pong_within
-        return self._until
+        return min(self._until, now + limits.ping_every)
 
     # -- Flushed
 

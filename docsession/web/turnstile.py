@@ -17,7 +17,7 @@ __all__ = ["Turnstile", "with_room"]
 # A listener that was held back is let go for what comes in so many seconds.
 _STEP = 0.01
 # After a rest so many seconds' worth may come at once.
-_BURST = 0.1
+_BURST = 0.05
 # Times are sums; an error in the last digit must not cost a turn.
 _EPSILON = 1e-6
 # How many may wait, for endpoints that don't say. The kernel has the last word (net.core.somaxconn).

@@ -14,7 +14,9 @@ import socket
 import ssl
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from cryptography import x509
@@ -23,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.daemon.children import Child, free_port
-from tests.daemon.page import Browser
+from tests.daemon.page import Browser, until
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "operations"
 KINDS = ("nginx", "haproxy")
@@ -86,7 +88,7 @@ class Proxy:
 
     def browser(self) -> Browser:
         """A browser that believes the certificate."""
-        return Browser(self.url, aiohttp.TCPConnector(ssl=self.trust(), force_close=True))
+        return Browser(self.url, _Connector(self.trust()))
 
     def trust(self) -> ssl.SSLContext:
         """Believes this proxy's certificate, and no other."""
@@ -154,6 +156,26 @@ def replaced(text: str, old: str, new: str, *, times: int = 1) -> str:
     """The text with one thing for another; it must be there exactly so often."""
     assert text.count(old) == times, f"{old!r} is there {text.count(old)} times"
     return text.replace(old, new)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Closed, it has closed: an ordinary one leaves it open whether the other end said goodbye in TLS."""
+
+    def __init__(self, trust: ssl.SSLContext) -> None:
+        self._mine: list[socket.socket] = []
+        super().__init__(ssl=trust, force_close=True, socket_factory=self._socket)
+
+    def _socket(self, address: Any) -> socket.socket:
+        family, kind, protocol, *_ = address
+        self._mine.append(socket.socket(family, kind, protocol))
+        return self._mine[-1]
+
+    async def close(self, **options: Any) -> None:
+        await super().close(**options)
+        for each in self._mine:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        await until(lambda: all(each.fileno() < 0 for each in self._mine), "all sockets closed")
 
 
 class _Datagrams:

@@ -130,3 +130,17 @@ def test_a_write_whose_outcome_is_unknown_is_looked_for(stack: Stack) -> None:
     assert ann.refused("drive.files.create", requestBody={"name": "Perhaps"})["code"] == 1010
     stack.advance(6)
     assert "Perhaps" in names(ann)[-1]
+
+
+def test_who_watches_no_listing_has_nothing_of_what_that_needs(stack: Stack) -> None:
+    ann = stack.signed_in_tab(ANN)
+    user = ann.connection.browser and ann.connection.browser.user
+    assert user is not None
+    ann.call("documents.watch", fileId=stack.file("Autumn plan"))
+    stack.as_person(ANN, "PATCH", f"/drive/v3/files/{stack.file('Autumn plan')}", {"name": "Winter plan"})
+    stack.advance(10)
+    assert ann.events("document.changed")
+    assert user.listings_made is None
+    ann.call("listings.watch", q="trashed=false")
+    assert user.listings_made is not None
+    assert user.listings_made.running

@@ -78,6 +78,18 @@ def test_what_was_kept_of_a_folder_is_dropped_on_every_node(nodes: Nodes) -> Non
     assert second.call("drive.files.get", **read)["data"]["trashed"] is True
 
 
+def test_what_one_node_swept_is_no_longer_kept_where_no_listing_is_shown(nodes: Nodes) -> None:
+    one, two, _ = nodes.running
+    first = watch(one)
+    second = two.tab(first.identity)
+    read = {"q": "trashed=false", "fields": "files(id,name)"}
+    nodes.advance(30)
+    second.call("drive.files.list", **read)
+    create(nodes, "New")
+    nodes.advance(40)
+    assert "New" in {file["name"] for file in second.call("drive.files.list", **read)["data"]["files"]}
+
+
 def test_the_sweeper_dies(nodes: Nodes) -> None:
     first, second = both(nodes)
     nodes.advance(10)

@@ -322,6 +322,17 @@ class Pings(SocketTestCase):
             first = 13.5
         self.assertEqual(self.tab.said, [])
 
+    def test_patient(self) -> None:
+        """However long an answer may take, the next is asked 25 seconds after the one before."""
+        self.sockets.limits = Limits(pong_within=60)
+        self.assertEqual(self.after(25), frame(b"", PING))
+        self.after(1)
+        self.say(masked(b"", PONG))
+        self.assertEqual(self.after(23.5), b"")
+        self.assertEqual(self.after(2), frame(b"", PING))
+        self.assertEqual(self.after(58), b"")
+        self.assertEqual(self.after(2), close_frame(4003, "no answer to a ping"))
+
     def test_many(self) -> None:
         """Any number of sockets have one timer."""
         for _ in range(50):
