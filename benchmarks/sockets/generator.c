@@ -11,6 +11,7 @@
  *   ask NAME FILE                  what "requests" sends; one text for each connection, or one for all
  *   requests NAME SECONDS CONNECTIONS FLIGHT
  *   stop NAME INDEX                read no more on that connection
+ *   hear NAME INDEX SECONDS        read on it again
  *   returns NAME                   from now on its connections come back when they are closed
  *   herd NAME PROBES SECONDS       until all of NAME are back; meanwhile those of PROBES ask now and then
  *   wait SECONDS                   only read, and answer pings
@@ -71,6 +72,7 @@ struct connection {
     uint32_t index;
     uint32_t heard;  /* bit n % 32 is the parity of n / 32 of the last event n */
     uint32_t number; /* of the last request */
+    uint32_t frames;
     uint32_t outstanding;
     double began, tried, due, pause, asked;
     struct text request, *say, *again;
@@ -412,6 +414,7 @@ static void heard_text(struct connection *c, const char *text, size_t length) {
     struct group *g = c->group;
     g->frames++;
     g->bytes += length;
+    c->frames++;
     if (c->state == STARTING) {
         heard_first(c, text, length);
     } else if (mode == FANOUT && g == target) {
@@ -784,9 +787,24 @@ static void command_requests(char **word) {
 static void command_stop(char **word) {
     struct group *g = group_named(word[0]);
     struct connection *c = &g->connections[atoi(word[1])];
+    /* Else the kernel would take megabytes for it, and the server had nothing to keep. */
+    int little = 4096;
+    if (c->fd >= 0) setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
     if (c->fd >= 0) epoll_ctl(poller, EPOLL_CTL_DEL, c->fd, NULL);
     c->deaf = 1;
     printf("stop\n");
+}
+
+static void command_hear(char **word) {
+    struct group *g = group_named(word[0]);
+    struct connection *c = &g->connections[atoi(word[1])];
+    uint32_t before = c->frames;
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+    if (c->fd >= 0) epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &event);
+    c->deaf = 0;
+    double until = now() + atof(word[2]);
+    while (now() < until) turn(10);
+    printf("hear heard=%u open=%d code=%d\n", c->frames - before, c->state == OPEN, c->close_code);
 }
 
 static void command_returns(char **word) {
@@ -874,7 +892,7 @@ static const struct {
 } COMMANDS[] = {
     {"group", 3, command_group},       {"open", 4, command_open},     {"close", 1, command_close},
     {"trigger", 4, command_trigger},   {"fanout", 5, command_fanout}, {"ask", 2, command_ask},
-    {"requests", 4, command_requests}, {"stop", 2, command_stop},     {"returns", 1, command_returns},
+    {"requests", 4, command_requests}, {"stop", 2, command_stop},     {"hear", 3, command_hear},     {"returns", 1, command_returns},
     {"herd", 3, command_herd},         {"wait", 1, command_wait},     {"state", 1, command_state},
 };
 
