@@ -800,6 +800,8 @@ static void command_hear(char **word) {
     struct connection *c = &g->connections[atoi(word[1])];
     uint32_t before = c->frames;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+    int much = 1 << 20;
+    if (c->fd >= 0) setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &much, sizeof much);
     if (c->fd >= 0) epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &event);
     c->deaf = 0;
     double until = now() + atof(word[2]);
