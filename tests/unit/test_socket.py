@@ -330,7 +330,7 @@ class Pings(SocketTestCase):
         self.say(masked(b"", PONG))
         self.assertEqual(self.after(23.5), b"")
         self.assertEqual(self.after(2), frame(b"", PING))
-        self.assertEqual(self.after(59), b"")
+        self.assertEqual(self.after(58), b"")
         self.assertEqual(self.after(2), close_frame(4003, "no answer to a ping"))
 
     def test_many(self) -> None:
