@@ -112,7 +112,6 @@ class Connection(Outgoing):
         self.resumed = False
         self._opened_at = clock.seconds()
         self.visible = True
-        self.lagging = False
         # What is wrong just now, as this tab was last told.
         self.trouble: str | None = None
         self.browser: BrowserSession | None = None
