@@ -85,12 +85,12 @@ class DriveCalls:
             "source": "cache" if kept else "google",
         }
 
-    def kept(self, method_id: str, asked: Question) -> bytes | None:
+    def kept(self, method_id: str, asked: Question, now: float) -> bytes | None:
         """What :meth:`read` would give without asking Google, encoded; None: it would ask."""
         if method_id == _COMMENTS and not self._documents.is_watched(asked.file_id):
             return None
         account = self._account
-        answer = self._cache.kept(account.id, (*_rights(account), asked.key), max_age=asked.max_age)
+        answer = self._cache.kept(account.id, (*_rights(account), asked.key), max_age=asked.max_age, now=now)
         return None if answer is None else answer.told
 
     async def read_data(self, request: DriveRequest) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class Entry:
         self._handler = handler
         self._at_once = at_once
 
-    def at_once(self, connection: Connection, call: rpc.Call) -> bytes | None:
+    def at_once(self, connection: Connection, call: rpc.Call, now: float) -> bytes | None:
         result = self._at_once(connection, rpc.decode_params(call.params, self.params))
         return None if result is None else rpc.encode(result)
 
@@ -133,11 +133,11 @@ class DriveEntry:
         self._journal = journal
         self._questions = Questions(_QUESTIONS) if method.id in CACHED else None
 
-    def at_once(self, connection: Connection, call: rpc.Call) -> bytes | None:
+    def at_once(self, connection: Connection, call: rpc.Call, now: float) -> bytes | None:
         if self._questions is None:
             return None
         asked = self._questions.get(call.params)
-        return None if asked is None else connection.user.calls.kept(self.name, asked)
+        return None if asked is None else connection.user.calls.kept(self.name, asked, now)
 
     async def call(self, connection: Connection, call: rpc.Call) -> bytes:
         request = prepare(self.method, rpc.decode_params(call.params, dict[str, Any]), self._policy)

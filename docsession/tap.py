@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,10 +76,9 @@ def makeService(options: Options) -> IService:
     )
 
 
-def _elapsed() -> float:
-    """Seconds since some time in the past, those that the machine slept included."""
-    boot = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boot is None else time.clock_gettime(boot)
+# Seconds since some time in the past, those that the machine slept included.
+_BOOT = getattr(time, "CLOCK_BOOTTIME", None)
+_elapsed: Callable[[], float] = time.monotonic if _BOOT is None else partial(time.clock_gettime, _BOOT)
 
 
 def chosen_log(twistd: Mapping[str, Any]) -> Callable[[LogEvent], None] | None:

@@ -6,9 +6,11 @@ Either way there is one connection and one transaction at a time, in the order o
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 from twisted.enterprise.adbapi import ConnectionPool
@@ -77,14 +79,21 @@ class AdbapiRunner:
         self._most_waiting = most_waiting
         self._waiting = 0
         self._pool: ConnectionPool | None = None
+        self._batch: _Batch | None = None
         self._closed = False
 
     async def run(self, interaction: Interaction[T]) -> T:
         pool = self._started()
-        return await self._counted(pool.runWithConnection(_with_cursor, interaction))
+        asked: Deferred[T] = Deferred()
+        if self._batch is None or not self._batch.add(interaction, asked):
+            self._batch = batch = _Batch(self._reactor)
+            batch.add(interaction, asked)
+            pool.runWithConnection(batch.work).addBoth(batch.over)
+        return await self._counted(asked)
 
     async def call(self, work: Callable[[], T]) -> T:
         pool = self._started()
+        self._batch = None  # what is asked for later is done later
         return await self._counted(deferToThreadPool(self._reactor, pool.threadpool, work))
 
     async def close(self) -> None:
@@ -124,6 +133,59 @@ class AdbapiRunner:
 
         work.addBoth(done)
         return waiter
+
+
+class _Batch:
+    """What was asked for while the thread was busy: it takes one after the other, and the reactor is
+    woken once for all that is done by then. Going to and fro costs more than reading a row."""
+
+    def __init__(self, reactor: IReactorFromThreads) -> None:
+        self._reactor = reactor
+        self._lock = Lock()
+        self._asked: deque[tuple[Interaction[Any], Deferred[Any]]] = deque()
+        self._done: deque[tuple[Deferred[Any], Any]] = deque()
+        self._woken = False
+        self._ended = False
+
+    def add(self, interaction: Interaction[Any], asked: Deferred[Any]) -> bool:
+        """False where the thread has left already."""
+        with self._lock:
+            if not self._ended:
+                self._asked.append((interaction, asked))
+            return not self._ended
+
+    def work(self, connection: sqlite3.Connection) -> None:
+        """In the thread."""
+        while (next_ := self._next()) is not None:
+            interaction, asked = next_
+            try:
+                result: Any = _transact(connection, interaction)
+            except BaseException:
+                result = Failure()
+            self._done.append((asked, result))
+            # Told before it is looked at: what comes in between is seen, or wakes anew.
+            if not self._woken:
+                self._woken = True
+                self._reactor.callFromThread(self._deliver)
+
+    def over(self, result: object) -> None:
+        """The thread has left. A Failure: there was no connection."""
+        self._deliver()
+        while isinstance(result, Failure) and (next_ := self._next()) is not None:
+            next_[1].errback(result)
+
+    def _next(self) -> tuple[Interaction[Any], Deferred[Any]] | None:
+        with self._lock:
+            if self._asked:
+                return self._asked.popleft()
+            self._ended = True
+            return None
+
+    def _deliver(self) -> None:
+        self._woken = False
+        while self._done:
+            asked, result = self._done.popleft()
+            asked.callback(result)  # a Failure is passed on as one
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -118,7 +118,7 @@ class Cache:
         While Google is away an older answer serves, where that
         is allowed, nothing is known to have made it untrue, and the page did not want a newer one.
         """
-        if (kept := self.kept(user_id, key, max_age=max_age)) is not None:
+        if (kept := self.kept(user_id, key, max_age=max_age, now=self._clock.seconds())) is not None:
             return kept, True
         full = (user_id, key)
         self._part_from_older(full, max_age)
@@ -137,13 +137,13 @@ class Cache:
                     self._remove(other)
             raise
 
-    def kept(self, user_id: str, key: Hashable, *, max_age: float | None) -> Cached | None:
+    def kept(self, user_id: str, key: Hashable, *, max_age: float | None, now: float) -> Cached | None:
         """What :meth:`read` would give from here without asking anybody."""
         kept = self._kept.get((user_id, key))
         if kept is None:
             return None
         patience = self._seconds if max_age is None or max_age > self._seconds else max_age
-        return kept if kept.as_of > self._clock.seconds() - patience else None
+        return kept if kept.as_of > now - patience else None
 
     def _part_from_older(self, full: tuple[str, Hashable], max_age: float | None) -> None:
         """A request that began before the answer that is wanted is not joined."""

@@ -26,20 +26,20 @@ class Flushed(Protocol):
 class Outbox:
     """One for all wires of a listener."""
 
-    __slots__ = ("_clock", "_frame", "_payload", "_waiting")
+    __slots__ = ("_clock", "_waiting", "frame", "payload")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._waiting: list[Flushed] = []
-        self._payload: bytes | None = None
-        self._frame = b""
+        # What was framed last: who is told the same as the one before is sent the same bytes.
+        self.payload: bytes | None = None
+        self.frame = b""
 
     def framed(self, payload: bytes) -> bytes:
-        """A text frame; who is told the same as the one before is told the same bytes."""
-        if payload is not self._payload:
-            self._frame = frame(payload)
-            self._payload = payload
-        return self._frame
+        """As a text frame."""
+        self.frame = frame(payload)
+        self.payload = payload
+        return self.frame
 
     def later(self, wire: Flushed) -> None:
         """Flush it at the end of this turn."""
@@ -48,7 +48,7 @@ class Outbox:
         self._waiting.append(wire)
 
     def _flush(self) -> None:
-        self._payload = None
+        self.payload = None
         waiting, self._waiting = self._waiting, []
         for wire in waiting:
             wire.flush()

@@ -101,8 +101,20 @@ class Socket:
 
     def send(self, payload: bytes) -> None:
         """Send one UTF-8 text message."""
-        if self._state == _OPEN:
-            self._put(self._all.outbox.framed(payload))
+        if self._state != _OPEN:
+            return
+        outbox = self._all.outbox
+        data = outbox.frame if payload is outbox.payload else outbox.framed(payload)
+        # As in _put; a call of its own would cost as much as all of this.
+        pending = self._pending
+        if pending is None:
+            self._pending = data
+            if not self._reading:
+                outbox.later(self)
+        elif type(pending) is list:
+            pending.append(data)
+        else:
+            self._pending = [pending, data]  # type: ignore[list-item]
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake. Harmless when repeated."""
@@ -124,8 +136,8 @@ class Socket:
             for opcode, payload in self._reader.feed(data):
                 if opcode != TEXT:
                     self._no_text(opcode, payload)
-                elif self._tab is not None:
-                    self._tab.text_received(payload)
+                elif (tab := self._tab) is not None:
+                    tab.text_received(payload)
         finally:
             self._reading = False
             self.flush()

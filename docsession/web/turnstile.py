@@ -6,6 +6,7 @@ in already must be served meanwhile.
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -113,6 +114,8 @@ class Turnstile:
 def with_room(endpoint: str) -> str:
     """The endpoint with a queue in which a herd can wait, unless it says itself how long that is."""
     kind = endpoint.partition(":")[0]
-    if kind not in _WITH_BACKLOG or ":backlog=" in endpoint:
+    # It may also stand in the fourth place, without its name.
+    unnamed = [part for part in re.split(r"(?<!\\):", endpoint) if "=" not in part]
+    if kind not in _WITH_BACKLOG or ":backlog=" in endpoint or len(unnamed) > 3:
         return endpoint
     return f"{endpoint}:backlog={_WAITING}"

@@ -11,6 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -281,3 +282,39 @@ def test_a_full_disk(tmp_path: Path) -> None:
             assert await store.load_document(file_id) == replace(DOCUMENT, file_id=file_id)
 
     opened(path, look)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_asked_at_once_is_done_in_order_and_each_for_itself(world: ThreadedWorld) -> None:
+    """One that fails takes nothing with it but what it has written itself."""
+    await world.open()
+    runner = AdbapiRunner(world.path, world.reactor)
+    done: list[str] = []
+
+    def put(cursor: sqlite3.Cursor, name: str) -> str:
+        cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute("CREATE TABLE IF NOT EXISTS order_of (name TEXT)")
+        cursor.execute("INSERT INTO order_of VALUES (?)", (name,))
+        if name == "c":
+            raise ValueError(name)
+        return name
+
+    waiting = [Deferred.fromCoroutine(runner.run(partial(put, name=name))) for name in "abcde"]
+    for one in waiting:
+        one.addCallbacks(done.append, lambda failure: done.append(str(failure.value)))
+    await gatherResults(waiting)
+    assert done == list("abcde")
+    rows = await runner.run(lambda cursor: cursor.execute("SELECT name FROM order_of").fetchall())
+    assert [name for (name,) in rows] == list("abde")
+    await runner.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_file_all_who_asked_are_told(world: ThreadedWorld) -> None:
+    runner = AdbapiRunner(world.path.with_name("nothing.db"), world.reactor)
+    for _ in range(2):
+        asked = [Deferred.fromCoroutine(runner.run(lambda cursor: None)) for _ in range(3)]
+        for one in asked:
+            with pytest.raises(sqlite3.OperationalError):
+                await one
+    await runner.close()

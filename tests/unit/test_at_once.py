@@ -30,7 +30,7 @@ class AtOnceTestCase(SynchronousTestCase):
     def at_once(self, method: str, tab: Tab | None = None, **params: Any) -> Any:
         """What a call is answered without waiting; None where it would wait."""
         call = rpc.Call(method, json.dumps(params).encode(), None)
-        said = self.methods[method].at_once((tab or self.ann).connection, call)
+        said = self.methods[method].at_once((tab or self.ann).connection, call, self.stack.clock.seconds())
         return None if said is None else json.loads(said)
 
     def get(self, tab: Tab | None = None, **more: Any) -> Any:
@@ -124,7 +124,7 @@ class Reads(AtOnceTestCase):
         """Also nothing is done for what waits: it is done once, when it waits."""
         for name, method in self.methods.items():
             if name.startswith("drive.") and name not in CACHED:
-                self.assertIsNone(method.at_once(self.ann.connection, rpc.Call(name, b"{", b"1")), name)
+                self.assertIsNone(method.at_once(self.ann.connection, rpc.Call(name, b"{", b"1"), 0.0), name)
 
     def test_not_before_open_and_not_for_nobody(self) -> None:
         self.ask()

@@ -79,16 +79,16 @@ class CacheTests(SynchronousTestCase):
         self.assertFalse(self.is_kept(max_age=86_400))
 
     def test_what_is_kept_is_what_read_would_give_and_nothing_is_asked_for_it(self) -> None:
-        self.assertIsNone(self.cache.kept("ann", "get f", max_age=None))
+        self.assertIsNone(self.cache.kept("ann", "get f", max_age=None, now=self.clock.seconds()))
         first, _ = self.read()
         self.clock.advance(10)
         for max_age, kept in ((None, True), (11, True), (10, False), (0, False), (86_400, True)):
-            found = self.cache.kept("ann", "get f", max_age=max_age)
+            found = self.cache.kept("ann", "get f", max_age=max_age, now=self.clock.seconds())
             self.assertEqual(found is first, kept, max_age)
-        self.assertIsNone(self.cache.kept("bob", "get f", max_age=None))
+        self.assertIsNone(self.cache.kept("bob", "get f", max_age=None, now=self.clock.seconds()))
         self.clock.advance(110)
         for max_age in (None, 86_400):
-            self.assertIsNone(self.cache.kept("ann", "get f", max_age=max_age))
+            self.assertIsNone(self.cache.kept("ann", "get f", max_age=max_age, now=self.clock.seconds()))
         self.assertEqual(len(self.fetched), 1)
 
     def test_what_is_told_of_it(self) -> None:
@@ -352,8 +352,8 @@ class StaleTests(SynchronousTestCase):
         """What is too old to be served as it is is not found without asking."""
         self.served()
         self.clock.advance(120)
-        self.assertIsNone(self.cache.kept("ann", "get f", max_age=None))
-        self.assertIsNone(self.cache.kept("ann", "get f", max_age=3600))
+        self.assertIsNone(self.cache.kept("ann", "get f", max_age=None, now=self.clock.seconds()))
+        self.assertIsNone(self.cache.kept("ann", "get f", max_age=3600, now=self.clock.seconds()))
 
     def test_only_while_google_is_away(self) -> None:
         self.served()

@@ -50,7 +50,7 @@ class FakeMethod:
         self.called = 0
         self._do = do
 
-    def at_once(self, connection: Connection, call: rpc.Call) -> bytes | None:
+    def at_once(self, connection: Connection, call: rpc.Call, now: float) -> bytes | None:
         if not self.prompt:
             return None
         self.called += 1

@@ -125,7 +125,18 @@ class TurnstileTests(SynchronousTestCase):
 
 class RoomTests(SynchronousTestCase):
     def test_an_endpoint_gets_a_queue_unless_it_has_one(self) -> None:
-        for endpoint in ("tcp:8765", "unix:/run/d.sock:mode=660", "ssl:443:privateKey=a.pem", "tcp6:1"):
+        for endpoint in (
+            "tcp:8765",
+            "tcp:8765:127.0.0.1",
+            r"tcp6:8765:interface=\:\:1",
+            "unix:/run/d.sock:mode=660",
+            "ssl:443:privateKey=a.pem",
+        ):
             self.assertEqual(with_room(endpoint), f"{endpoint}:backlog=4096")
-        for endpoint in ("tcp:8765:backlog=10:interface=127.0.0.1", "systemd:domain=INET:index=0"):
+        for endpoint in (
+            "tcp:8765:backlog=10:interface=127.0.0.1",
+            "tcp:8765:127.0.0.1:10",
+            "unix:/run/d.sock:660:10",
+            "systemd:domain=INET:index=0",
+        ):
             self.assertEqual(with_room(endpoint), endpoint)
