@@ -7,6 +7,7 @@ gets it after all, and answers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +23,11 @@ from docsession.wheel import Wheel
 
 __all__ = ["Door", "Doorway"]
 
-_ASKS = b"GET /api/socket HTTP/1.1\r\n"
-_HEAD_ENDS = b"\r\n\r\n"
+# A whole request that Autobahn reads as twisted.web does. It takes more than the end of a line for
+# one, what is no ASCII included, and a folded line for a header; so a cookie could hold another header.
+_ASKS = re.compile(rb"GET /api/socket HTTP/1\.1\r\n(?:[!-9;-~]+:[\t -~]*\r\n)+\r\n")
+# What it joins to one line, and twisted.web does not.
+_TWICE = re.compile(rb"\r\n(cookie|sec-fetch-site):.*\r\n\1:", re.IGNORECASE | re.DOTALL)
 # A socket's page says nothing before it is let in.
 _MOST_MEANWHILE = 128 * 1024
 # Who says nothing for so long is asked to leave, as twisted.web does it.
@@ -81,7 +85,7 @@ class Doorway:
             handshake.data += data
             if len(self._begun) > _MOST_MEANWHILE:
                 self.transport.abortConnection()
-        elif data.startswith(_ASKS) and _HEAD_ENDS in data:
+        elif (head := _ASKS.match(data)) is not None and _TWICE.search(head[0]) is None:
             handshake = self._handshake = self._door.factory.shake(self._admit, self._ordinary)
             handshake.makeConnection(self.transport)
             handshake.dataReceived(data)

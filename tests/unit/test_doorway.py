@@ -31,7 +31,7 @@ def masked(payload: bytes) -> bytes:
     return bytes((0x81, 0x80 | len(payload), 0, 0, 0, 0)) + payload
 
 
-def request(session: str = "s" * 32) -> bytes:
+def request(session: str = "s" * 32, *more: str) -> bytes:
     """A whole request for a socket."""
     cookie = SIGNER.sign(Identity(session, 0.0))
     lines = (
@@ -42,7 +42,8 @@ def request(session: str = "s" * 32) -> bytes:
         "Sec-WebSocket-Version: 13",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         f"Origin: {ORIGIN}",
-        f"Cookie: docsession={cookie}",
+        f"Cookie: docsession={cookie}; a=1",
+        *more,
     )
     return "\r\n".join((*lines, "", "")).encode()
 
@@ -171,6 +172,32 @@ class Waiting(DoorwayTestCase):
         for _ in range(3):
             transport.protocol.dataReceived(b"x" * 65536)
         self.assertTrue(transport.aborting)
+
+
+class Unusual(DoorwayTestCase):
+    """What Autobahn would read otherwise than twisted.web is not its."""
+
+    def test_two_cookies(self) -> None:
+        """Of our name in two lines: neither is believed, so it is not asked about."""
+        planted = f"docsession={SIGNER.sign(Identity('t' * 32, 0.0))}"
+        for line in (f"Cookie: {planted}", f"cookie:{planted}"):
+            self.come(request("s" * 32, line))
+            self.assertEqual((self.asked, self.https.pop().data), ([], request("s" * 32, line)))
+
+    def test_lines(self) -> None:
+        """There is one end of a line."""
+        cookie = f"docsession={SIGNER.sign(Identity('t' * 32, 0.0))}"
+        bare = request().replace(b"Cookie:", b"X:")
+        for separator in ("\u2028", "\x85", "\x0b", "\x0c", "\x1c", "\n", "\r", "\r\n\t"):
+            data = bare[:-2] + f"X-Y: 1{separator}Cookie: {cookie}\r\n\r\n".encode()
+            self.come(data)
+            self.assertEqual((self.asked, self.https.pop().data), ([], data), separator)
+
+    def test_in_pieces(self) -> None:
+        for cut in (1, 30, 200, len(request()) - 1):
+            transport = self.come(request()[:cut])
+            transport.protocol.dataReceived(request()[cut:])
+            self.assertEqual((self.asked, self.https.pop().data), ([], request()))
 
 
 class Room(DoorwayTestCase):
