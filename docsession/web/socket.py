@@ -110,16 +110,14 @@ class Socket:
             return
         outbox = self._all.outbox
         data = outbox.frame if payload is outbox.payload else outbox.framed(payload)
-        # As in _put; a call of its own would cost as much as all of this.
-        pending = self._pending
-        if pending is None:
+        # For the first, as _put does it: that call would cost as much as all of this.
+        if self._pending is None:
             self._pending = data
+            self._much = len(data)
             if not self._reading:
                 outbox.later(self)
-        elif type(pending) is list:
-            pending.append(data)
         else:
-            self._pending = [pending, data]  # type: ignore[list-item]
+            self._put(data)
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake. Harmless when repeated."""
