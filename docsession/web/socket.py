@@ -110,12 +110,16 @@ class Socket:
             return
         outbox = self._all.outbox
         data = outbox.frame if payload is outbox.payload else outbox.framed(payload)
-        # For the first, as _put does it: that call would cost as much as all of this.
-        if self._pending is None:
+        # As _put does it, whose call would cost as much as all of this.
+        pending = self._pending
+        if pending is None:
             self._pending = data
             self._much = len(data)
             if not self._reading:
                 outbox.later(self)
+        elif type(pending) is list and self._much < _MUCH:
+            pending.append(data)
+            self._much += len(data)
         else:
             self._put(data)
 
