@@ -140,7 +140,6 @@ class GoalTests(SynchronousTestCase):
             found = goals(Turns([]), {"soak": {**facts, "grown": grown}})
             self.assertEqual(goal(found, "a soak").verdict, verdict)
 
-
     def test_a_reader_that_missed_nothing_was_never_waited_for(self) -> None:
         """The kernel kept it all: then nothing was measured."""
         facts = {
