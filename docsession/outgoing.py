@@ -125,7 +125,7 @@ class Outgoing:
             backlog.add(kind, payload)
 
     def _pour(self, backlog: Backlog, *, whole: bool = False) -> bool:
-        """Hand on what waited, as much as the socket takes; whether that was all."""
+        """Hand on what waited, as much as the socket takes; whether it takes more than that."""
         while backlog and (whole or self._wire.ready):
             poured = 0
             while backlog and poured < _POURED:
@@ -133,7 +133,7 @@ class Outgoing:
                 poured += len(payload)
                 self._wire.send(payload)
             self._wire.flush()
-        return not backlog
+        return not backlog and self._wire.ready
 
 
 def tell_all(tabs: Iterable[Outgoing], payload: bytes) -> None:

@@ -58,12 +58,16 @@ class Admission:
         identity = self._cookie.read(cookies)
         if identity is None:
             raise Refused("cookie", SessionUnknown())
-        if self._is_full():
-            raise Refused("full", Unavailable("too many sockets here"))
+        self._find_room()
         try:
             admitted = await self._admits(identity)
         except DocsessionError as error:
             raise Refused("error", error) from None
         if not admitted:
             raise Refused("cookie", SessionUnknown())
+        self._find_room()  # others may have come meanwhile
         return identity
+
+    def _find_room(self) -> None:
+        if self._is_full():
+            raise Refused("full", Unavailable("too many sockets here"))

@@ -7,6 +7,7 @@ gets it after all, and answers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +23,13 @@ from docsession.wheel import Wheel
 
 __all__ = ["Door", "Doorway"]
 
-_ASKS = b"GET /api/socket HTTP/1.1\r\n"
-_HEAD_ENDS = b"\r\n\r\n"
+# A whole request that Autobahn reads as twisted.web does. It takes more than the end of a line for
+# one, what is no ASCII included, and a folded line for a header; so a cookie could hold another header.
+_ASKS = re.compile(rb"GET /api/socket HTTP/1\.1\r\n(?:[!-9;-~]+:[\t -~]*\r\n)+\r\n")
+# What it joins to one line, and twisted.web does not.
+_TWICE = re.compile(rb"\r\n(cookie|sec-fetch-site):.*\r\n\1:", re.IGNORECASE | re.DOTALL)
+# A socket's page says nothing before it is let in.
+_MOST_MEANWHILE = 128 * 1024
 # Who says nothing for so long is asked to leave, as twisted.web does it.
 _SPEAKS_WITHIN = 60.0
 
@@ -55,12 +61,13 @@ class Door:
 class Doorway:
     """One connection until it has said what it wants. ``http`` makes the protocol that answers it."""
 
-    __slots__ = ("_begun", "_door", "_http", "transport")
+    __slots__ = ("_begun", "_door", "_handshake", "_http", "transport")
 
     def __init__(self, door: Door, http: Callable[[], Any]) -> None:
         self._door = door
         self._http = http
-        self._begun: bytes | None = None
+        self._begun = b""
+        self._handshake: Any = None
         self.transport: Any = None
 
     def makeConnection(self, transport: Any) -> None:
@@ -71,25 +78,43 @@ class Doorway:
         """All is said by makeConnection."""
 
     def dataReceived(self, data: bytes) -> None:
-        self._begun = data
-        if not data.startswith(_ASKS) or _HEAD_ENDS not in data:
+        self._begun += data
+        handshake: Any = self._handshake
+        if handshake is not None:
+            # Who admits is still asked. Autobahn would take another request for another handshake.
+            handshake.data += data
+            if len(self._begun) > _MOST_MEANWHILE:
+                self.transport.abortConnection()
+        elif (head := _ASKS.match(data)) is not None and _TWICE.search(head[0]) is None:
+            handshake = self._handshake = self._door.factory.shake(self._admit, self._ordinary)
+            handshake.makeConnection(self.transport)
+            handshake.dataReceived(data)
+        else:
             self._ordinary()
-            return
-        handshake = self._door.factory.shake(self._door.admit, self._ordinary)
-        take_over(self.transport, handshake)
-        handshake.makeConnection(self.transport)  # type: ignore[no-untyped-call]
-        handshake.dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.transport = None
+        if self._handshake is not None:
+            self._handshake.connectionLost(reason)
+        self._leave()
 
     def due(self, now: float) -> None:
         """It may have said something by now."""
-        if self._begun is None and self.transport is not None:
+        if self.transport is not None and not self._begun:
             self.transport.abortConnection()
 
+    async def _admit(self, request: Any) -> Admitted:
+        admitted = await self._door.admit(request)
+        self._leave()
+        return admitted
+
     def _ordinary(self) -> None:
-        transport, http = self.transport, self._http()
+        transport, begun, http = self.transport, self._begun, self._http()
+        self._leave()
         take_over(transport, http)
         http.makeConnection(transport)
-        http.dataReceived(self._begun)
+        http.dataReceived(begun)
+
+    def _leave(self) -> None:
+        # The wheel has this a while longer.
+        self.transport = self._handshake = None
+        self._begun = b""

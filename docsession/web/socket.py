@@ -29,6 +29,8 @@ _OPEN, _CLOSING, _GONE = range(3)
 # The other side is given so long to say goodbye too. After what was no websocket nothing of what
 # follows can be understood, so it is only given time to read why.
 _CLOSE_WITHIN, _READ_WITHIN = 5.0, 1.0
+# More than this does not wait for the end of a turn, or of what is read.
+_MUCH = 65536
 _PING = frame(b"", PING)
 _NORMAL = close_frame(CloseCode.NORMAL)
 
@@ -63,6 +65,7 @@ class Socket:
     __slots__ = (
         "_all",
         "_heard",
+        "_much",
         "_pending",
         "_reader",
         "_reading",
@@ -84,6 +87,7 @@ class Socket:
         # Something may wait in the transport, and must not be overtaken.
         self._spilt = True
         self._pending: bytes | list[bytes] | None = None
+        self._much = 0
         self._reading = False
         self._reader = FrameReader(all_sockets.limits.message_bytes)
         self._state = _OPEN
@@ -91,11 +95,12 @@ class Socket:
         # Whether a ping is not answered yet, and when its time is up, or that of the goodbye.
         self._waiting = False
         self._until = 0.0
+        self._tab: Connection | None = None
+        if self._sock is None or transport.producer is not None:
+            self._become_producer()
         all_sockets.count += 1
         all_sockets.wheel.at(self._heard + all_sockets.limits.ping_every, self)
-        if self._sock is None:
-            transport.registerProducer(self, True)
-        self._tab: Connection | None = all_sockets.connect(self, identity, origin)
+        self._tab = all_sockets.connect(self, identity, origin)
 
     # -- Wire
 
@@ -191,14 +196,16 @@ class Socket:
         if pending is None:
             return
         self._pending = None
+        self._much = 0
         data = pending if isinstance(pending, bytes) else b"".join(pending)
-        if self._sock is not None and (not self._spilt or self._is_clear()):
-            data = not_taken(self._sock, data)
-            if not data:
-                return
-            self._spilt = True
+        if self._sock is not None:
+            if not self._spilt or self._is_clear():
+                data = not_taken(self._sock, data)
+                if not data:
+                    return
+                self._spilt = True
             if self.transport.producer is not self:
-                self.transport.registerProducer(self, True)
+                self._become_producer()
         self.transport.write(data)
 
     # -- inside
@@ -213,6 +220,15 @@ class Socket:
             pending.append(data)
         else:
             self._pending = [pending, data]
+        self._much += len(data)
+        if self._much > _MUCH:
+            # A transport that is full says so: who asks for much in one read is answered as it reads.
+            self.flush()
+
+    def _become_producer(self) -> None:
+        # twisted.web's channel is it, where the handshake was one of its requests.
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self, True)
 
     def _is_clear(self) -> bool:
         self._spilt = not is_clear(self.transport)
@@ -229,13 +245,13 @@ class Socket:
                 self._tab.close(CloseCode.PROTOCOL_MISUSE, "text frames only")
         elif opcode == CLOSE:
             self._say_goodbye(_NORMAL, _CLOSE_WITHIN)
-            self.transport.loseConnection()
-            self._part()
+            self._lose(self.transport.loseConnection)
         elif opcode == VIOLATION:
             self._say_goodbye(frame(payload, CLOSE), _READ_WITHIN)
-            # Closed as a whole, it would take back what the other side has not read yet.
-            getattr(self.transport, "loseWriteConnection", self.transport.loseConnection)()
-            self._part()
+            # Closed as a whole, it would take back what the other side has not read yet. TLS waits
+            # for the other side by itself.
+            plain = self._sock is not None
+            self._lose(self.transport.loseWriteConnection if plain else self.transport.loseConnection)
 
     def _say_goodbye(self, last: bytes, within: float) -> None:
         if self._state != _OPEN:
@@ -245,6 +261,12 @@ class Socket:
         self._state = _CLOSING
         self._until = self._all.clock.seconds() + within
         self._all.wheel.at(self._until, self)
+
+    def _lose(self, lose: Callable[[], None]) -> None:
+        # As long as there is a producer, a transport that is full does not close, and TLS never does.
+        self.transport.unregisterProducer()
+        lose()
+        self._part()
 
     def _give_up(self) -> float | None:
         """Nobody is there, or nobody says goodbye."""

@@ -593,6 +593,17 @@ class SlowReaders(ConnectionTestCase):
             self.event(10_000)
         self.assertIsNone(self.wire.closed)
 
+    def test_full_of_the_last(self) -> None:
+        """Where the last that waited fills the wire again, what comes then waits, too."""
+        self.stop_reading()
+        self.event(10_000)
+        self.read(most=5_000)
+        self.event(20_000)
+        self.assertEqual(len(self.wire.raw), 1)
+        self.assertGreater(self.held(), 20_000)
+        self.read()
+        self.assertEqual(len(self.wire.raw), 2)
+
     def test_in_order(self) -> None:
         """What waited is read in the order in which it was said, answers and events alike."""
         self.stop_reading()

@@ -5,15 +5,23 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import ssl
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from docsession.config import Limits
 from docsession.errors import CloseCode
@@ -22,6 +30,7 @@ from docsession.web.frames import CLOSE, PING, PONG, close_frame, frame
 from docsession.web.outbox import is_clear, kernel_socket
 from docsession.web.socket import Socket, Sockets
 from docsession.wheel import Wheel
+from tests.daemon.proxies import certificate
 
 IDENTITY = Identity("s" * 32, 0.0)
 
@@ -60,14 +69,20 @@ class FakeTab:
         self.said: list[str] = []
         self.wire: Any = None
         self.echo = False
+        self.large = 0
+        # How many were, when it was held up.
+        self.heard_before = 0
 
     def text_received(self, payload: bytes) -> None:
         self.heard.append(payload)
+        if self.large:
+            self.wire.send(b"x" * self.large)
         if self.echo:
             self.wire.send(payload)
 
     def held_up(self) -> None:
-        self.said.append("held up")
+        self.said[-1:] = {*self.said[-1:], "held up"}
+        self.heard_before = self.heard_before or len(self.heard)
 
     def drained(self) -> None:
         self.said.append("drained")
@@ -98,6 +113,10 @@ class SocketTestCase(SynchronousTestCase):
         self.transport: Any = tcp.Connection(self.here, None, self.reactor)  # type: ignore[arg-type]
         self.transport.connected = 1
         self.transport.startReading()
+        self.open()
+
+    def open(self) -> None:
+        """The handshake is over."""
         self.wire = self.tab.wire = self.transport.protocol = Socket(
             self.sockets, self.transport, IDENTITY, "http://127.0.0.1:8765"
         )
@@ -245,9 +264,52 @@ class Sending(SocketTestCase):
         self.transport.TLS = True
         self.assertIsNone(kernel_socket(self.transport))
 
+    def test_much_in_one_read(self) -> None:
+        """Who asks for more than fits, in one read, is held up before all of it is answered."""
+        self.tab.large = 200_000
+        for _ in range(50):
+            self.there.send(masked(b"?"))
+        self.transport.doRead()
+        self.assertLess(self.tab.heard_before, 25)
+
+    def test_more_behind_what_waits(self) -> None:
+        """Who does not read is held up also where something waited before the first message."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.here.send(b"x" * 10_000, socket.MSG_DONTWAIT)
+        self.transport.write(b"HTTP/1.1 101\r\n\r\n")
+        for _ in range(100):
+            self.wire.send(b"x" * 1000)
+            self.turn()
+        self.assertEqual(self.tab.said, ["held up"])
+
+    def test_the_place_of_another(self) -> None:
+        """After requests over HTTP twisted.web's channel is the transport's producer."""
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self, True)
+        self.open()
+        self.fill()
+        self.assertEqual(self.tab.said, ["held up"])
+        self.read_all()
+        self.assertEqual(self.tab.said, ["held up", "drained"])
+
 
 class Goodbye(SocketTestCase):
     """How it ends."""
+
+    def test_theirs_before_all_was_read(self) -> None:
+        """It is answered after what waits, and nobody waits for anything then."""
+        self.fill()
+        self.say(masked(b"\x03\xe8", CLOSE))
+        self.assertTrue(self.read_all().endswith(close_frame(1000)))
+        self.assertTrue(self.transport.disconnected)
+        self.assertEqual(self.sockets.count, 0)
+
+    def test_violation_before_all_was_read(self) -> None:
+        self.fill()
+        self.say(b"\x81\x02{}")
+        self.read_all()
+        self.assertRaises(OSError, self.here.send, b"after the end of what is written")
 
     def test_ours(self) -> None:
         """We say it after what was said before, and wait for theirs."""
@@ -293,6 +355,92 @@ class Goodbye(SocketTestCase):
     def test_binary(self) -> None:
         self.say(masked(b"x", 2))
         self.assertEqual(self.tab.said, ["text frames only"])
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Certified:
+    """Makes the server's side of TLS."""
+
+    def __init__(self, public: bytes, private: bytes) -> None:
+        self._context = SSL.Context(SSL.TLS_METHOD)
+        self._context.use_certificate(x509.load_pem_x509_certificate(public))
+        self._context.use_privatekey(serialization.load_pem_private_key(private, None))  # type: ignore[arg-type]
+
+    def serverConnectionForTLS(self, layer: Any) -> SSL.Connection:
+        return SSL.Connection(self._context, None)
+
+
+class OverTLS(SocketTestCase):
+    """TLS has buffers and habits of its own."""
+
+    def open(self) -> None:
+        public, private = certificate()
+        factory: Any = TLSMemoryBIOFactory(Certified(public, private), False, Factory(), clock=self.reactor)
+        layer: Any = factory.protocol(factory, self.tab, False)
+        self.transport.protocol = layer
+        layer.makeConnection(self.transport)
+        self.coming, self.going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        trusting = ssl.create_default_context(cadata=public.decode())
+        self.client = trusting.wrap_bio(self.coming, self.going, server_hostname="127.0.0.1")
+        self.data = b""
+        self.layer = layer
+        self.wire = self.tab.wire = layer.wrappedProtocol = Socket(self.sockets, layer, IDENTITY, "")
+        for _ in range(4):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.client.do_handshake()
+            self.pump()
+
+    def pump(self) -> None:
+        """Both sides send and read what there is."""
+        if self.going.pending:
+            self.there.send(self.going.read())
+            self.transport.doRead()
+        for _ in range(20):
+            self.turn()
+            self.write()
+            self.coming.write(self.read())
+
+    def told(self) -> bytes:
+        """What the client has read by now."""
+        self.pump()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while more := self.client.read(65536):
+                self.data += more
+        return self.data
+
+    def tell(self, data: bytes) -> None:
+        self.client.write(data)
+        self.there.send(self.going.read())
+        self.transport.doRead()
+
+    def test_theirs(self) -> None:
+        """Their goodbye is answered, and the connection ends without anybody's patience."""
+        self.tell(masked(b"fine") + masked(b"\x03\xe8", CLOSE))
+        self.assertEqual(self.told(), close_frame(1000))
+        self.assertEqual(self.tab.heard, [b"fine"])
+        self.client.unwrap()
+        self.pump()
+        self.assertTrue(self.transport.disconnected)
+        self.assertEqual(self.sockets.count, 0)
+
+    def test_violation(self) -> None:
+        """They are told what was wrong."""
+        self.tell(b"\x81\x02{}")
+        said = self.told()
+        self.assertEqual((said[0], said[2:4]), (0x88, (1002).to_bytes(2, "big")))
+        self.client.unwrap()
+        self.pump()
+        self.assertTrue(self.transport.disconnected)
+
+    def test_the_place_of_another(self) -> None:
+        """After requests over HTTP twisted.web's channel is the transport's producer."""
+        self.wire = self.tab.wire = self.layer.wrappedProtocol = Socket(
+            self.sockets, self.layer, IDENTITY, ""
+        )
+        self.fill()
+        self.assertEqual(self.tab.said, ["held up"])
+        self.told()
+        self.assertEqual(self.tab.said, ["held up", "drained"])
 
 
 class Pings(SocketTestCase):

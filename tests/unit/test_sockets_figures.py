@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -167,7 +168,9 @@ class ReportTests(SynchronousTestCase):
         self.assertIn("a measure with a long name", text(table))
 
     def test_only_what_is_between_the_marks_is_replaced(self) -> None:
-        document = Path(self.mktemp())
+        directory = TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        document = Path(directory.name) / "document.rst"
         document.write_text("before\n.. sockets figures begin\nold\n.. sockets figures end\nafter\n")
         update(document, ["new"])
         said = document.read_text()
