@@ -40,6 +40,8 @@ connections_per_session = 1000
 connections_per_user = 1000
 calls_per_second = 1000000000
 calls_burst = 1000000000
+accepts_per_second = 100000
+opens_per_second = 100000
 """
 
 
