@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -222,6 +223,9 @@ class Daemon(Service):
         await self._listen(
             "metrics", config.server.admin_listen, QuietSite(admin_resource(assembly.metrics), reactor)
         )
+        # What is there by now stays: the collector has nothing to find in it.
+        gc.collect()
+        gc.freeze()
         self._log.info(
             "docsession is ready at {url}, listening on {listen}",
             url=config.server.public_url,

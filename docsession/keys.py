@@ -17,6 +17,7 @@ import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -96,6 +97,11 @@ class Sealer:
         return plain[len(place) :]
 
 
+# How long the value of a cookie can be, and of how many it is remembered what they are.
+_LONGEST_COOKIE = 185
+_COOKIES = 10_000
+
+
 class CookieSigner:
     """Turns an identity into a cookie's value and back: ``<session id>.<issued>.<signature>``.
 
@@ -115,6 +121,8 @@ class CookieSigner:
             key_derivation="hmac",
             digest_method=hashlib.sha256,
         )
+        # All tabs of a browser come with the same cookie, and after a restart at the same time.
+        self._identity = lru_cache(_COOKIES)(self._read)
 
     def sign(self, identity: Identity) -> str:
         if not self._SESSION_ID.fullmatch(identity.session_id):
@@ -123,7 +131,10 @@ class CookieSigner:
 
     def verify(self, value: str) -> Identity | None:
         """Who a cookie is, or None for whatever we did not sign."""
-        if not (form := self._FORM.fullmatch(value)):  # 185 characters at most
+        return self._identity(value) if len(value) <= _LONGEST_COOKIE else None
+
+    def _read(self, value: str) -> Identity | None:
+        if not (form := self._FORM.fullmatch(value)):
             return None
         try:
             self._signer.unsign(value)
