@@ -41,6 +41,9 @@ __all__ = ["Daemon", "Environment"]
 LEAST_SPREAD = 5.0
 # Writes under way are given this long to end before the store closes.
 LAST_WRITES = 10.0
+# A connection is some fifty objects that live long: by Python's own figures a crowd that comes makes
+# the collector go through all of them again and again, a third of what a handshake costs.
+_COLLECT_AFTER = 10_000, 20, 50
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,7 @@ class Daemon(Service):
         # What is there by now stays: the collector has nothing to find in it.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_COLLECT_AFTER)
         self._log.info(
             "docsession is ready at {url}, listening on {listen}",
             url=config.server.public_url,

@@ -80,6 +80,8 @@ class Handshake(WebSocketServerProtocol):
     def succeedHandshake(self, accepted: Any) -> None:
         if self.state == self.STATE_CONNECTING:  # else it went away while it waited
             super().succeedHandshake(accepted)
+        # Nothing of it is needed any more; the collector would have to find that out.
+        self.__dict__.clear()
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
         if self.state != self.STATE_CONNECTING:
