@@ -293,6 +293,19 @@ class Sending(SocketTestCase):
         self.read_all()
         self.assertEqual(self.tab.said, ["held up", "drained"])
 
+    def test_a_bug(self) -> None:
+        """One wire on which sending fails keeps nothing of what waits on others."""
+
+        class Broken:
+            def flush(self) -> None:
+                raise ValueError
+
+        self.sockets.outbox.later(Broken())
+        self.wire.send(b"{}")
+        self.turn()
+        self.assertEqual(self.read(), frame(b"{}"))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
 
 class Goodbye(SocketTestCase):
     """How it ends."""
