@@ -258,6 +258,12 @@ class Sending(SocketTestCase):
         self.turn()
         self.assertEqual(self.tab.said, ["lost"])
 
+    def test_lost_in_the_middle_of_a_message(self) -> None:
+        """What came of it is not held as long as the wheel has the socket."""
+        self.say(b"\x81\xfe\xff\xff\0\0\0\0" + b"x" * 50_000)
+        self.transport.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(self.wire._reader._rest), 0)
+
     def test_wrapped(self) -> None:
         """Where something lies between, as TLS does, its transport is written to."""
         self.assertIs(kernel_socket(self.transport), self.here)
