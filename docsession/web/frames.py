@@ -139,13 +139,13 @@ class FrameReader:
                 elif first & _OPCODE >= CLOSE:
                     if first & _OPCODE == CLOSE:
                         _check_close(payload)
-                        self._end()
+                        self.end()
                         at = end
                     found.append((first & _OPCODE, payload))
                 elif message := self._joined(first, payload):
                     found.append(message)
         except _Broken as broken:
-            self._end()
+            self.end()
             at = end
             found.append((VIOLATION, broken.payload))
         if at < end:
@@ -165,8 +165,10 @@ class FrameReader:
         self._need = 0
         return bytes(rest)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Nothing more is read, and nothing held."""
         self._message = None
+        self._rest = b""
         self._need = -1
 
     def _check(self, first: int, second: int, length: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from docsession.web.frames import frame
 
@@ -27,6 +28,7 @@ class Outbox:
     """One for all wires of a listener."""
 
     __slots__ = ("_clock", "_waiting", "frame", "payload")
+    _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -51,7 +53,10 @@ class Outbox:
         self.payload = None
         waiting, self._waiting = self._waiting, []
         for wire in waiting:
-            wire.flush()
+            try:
+                wire.flush()
+            except Exception:  # what waits on all others would never be sent
+                self._log.failure("sending failed on a bug of ours")
 
 
 def kernel_socket(transport: Any) -> Any:

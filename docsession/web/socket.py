@@ -153,6 +153,7 @@ class Socket:
         self._all.count -= 1
         self._state = _GONE
         self._pending = self._sock = self.transport = None
+        self._reader.end()  # the wheel has this a while longer
         self._part()
 
     # -- IPushProducer

@@ -241,6 +241,7 @@ class Exchange:
     def __init__(self, web: Web, method: str, data: bytes, address: str) -> None:
         self._web = web
         self._method = method
+        self.sent = data
         self.heard = Heard()
         self.line = web.connect(self.heard, address)
         self.line.client.write(data)

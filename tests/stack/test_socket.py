@@ -210,6 +210,27 @@ def test_a_proxy_may_part_the_connection_header(browser: Browser) -> None:
     assert parted.heard.data.startswith(b"HTTP/1.1 101 ")
 
 
+def test_a_handshake_in_pieces_or_after_other_requests_is_one_like_any_other(
+    web: Web, browser: Browser
+) -> None:
+    host = "127.0.0.1:8765"
+    whole = browser.upgrade().sent
+    other = f"GET /livez HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    for sent in ((whole,), (whole[:30], whole[30:]), (other, whole)):
+        heard = Heard()
+        line = web.connect(heard, browser.address)
+        for data in sent:
+            line.client.write(data)
+            web.flush()
+        assert b"HTTP/1.1 101 " in heard.data, heard.data
+        line.client.write(frame(PING))
+        web.flush()
+        assert b'"session_not_open"' in heard.data, heard.data
+        line.client.write(frame(b"\x03\xe8", opcode=8))
+        web.flush()
+        assert line.closed
+
+
 def test_compression_is_not_accepted(browser: Browser) -> None:
     offer = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
     head = browser.upgrade(offer).heard.data

@@ -258,6 +258,12 @@ class Sending(SocketTestCase):
         self.turn()
         self.assertEqual(self.tab.said, ["lost"])
 
+    def test_lost_in_the_middle_of_a_message(self) -> None:
+        """What came of it is not held as long as the wheel has the socket."""
+        self.say(b"\x81\xfe\xff\xff\0\0\0\0" + b"x" * 50_000)
+        self.transport.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(self.wire._reader._rest), 0)
+
     def test_wrapped(self) -> None:
         """Where something lies between, as TLS does, its transport is written to."""
         self.assertIs(kernel_socket(self.transport), self.here)
@@ -292,6 +298,19 @@ class Sending(SocketTestCase):
         self.assertEqual(self.tab.said, ["held up"])
         self.read_all()
         self.assertEqual(self.tab.said, ["held up", "drained"])
+
+    def test_a_bug(self) -> None:
+        """One wire on which sending fails keeps nothing of what waits on others."""
+
+        class Broken:
+            def flush(self) -> None:
+                raise ValueError
+
+        self.sockets.outbox.later(Broken())
+        self.wire.send(b"{}")
+        self.turn()
+        self.assertEqual(self.read(), frame(b"{}"))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
 
 class Goodbye(SocketTestCase):
