@@ -10,6 +10,7 @@ import random
 import secrets as entropy
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
@@ -288,12 +289,14 @@ def assemble(
         new_id=new_id,
     )
 
+    process, sockets = new_id(), count()
+
     def connect(wire: Wire, identity: Identity, origin: str) -> Connection:
         return Connection(
             wire,
             identity,
             origin=origin,
-            socket_id=new_id(),
+            socket_id=f"{process}.{next(sockets)}",
             methods=catalogue.methods,
             limits=limits,
             clock=clock,

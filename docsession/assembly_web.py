@@ -63,7 +63,13 @@ def assemble_web(
     cookie = SessionCookie(CookieSigner(keys), config.server.public_url)
     sockets = Sockets(clock, limits, wheel, connect)
     factory = SocketFactory(sockets)
-    admission = Admission(cookie, config.server.origins, directory.admits, is_full=lambda: sockets.is_full)
+    admission = Admission(
+        cookie,
+        config.server.origins,
+        directory.admits,
+        is_live=directory.is_live,
+        is_full=lambda: sockets.is_full,
+    )
     content = Content(
         directory,
         economy.gate,

@@ -121,19 +121,23 @@ class Directory(Service):
 
         Being asked for renews its life.
         """
-        if self._is_over(identity):
-            return None
+        if self.is_live(identity):
+            return self._live.browsers[identity.session_id]
         now = self._clock.seconds()
-        live = self._live.browsers.get(identity.session_id)
-        if live is not None:
-            live.last_seen = now
-            return live
-        record = await self._store.load_session(identity.session_id)
+        record = None if self._is_over(identity) else await self._store.load_session(identity.session_id)
         if record is None or self._idle(record):
             return None
         if now - record.last_seen > TOUCH:
             self._upkeep.touch(record.id, now)
         return record
+
+    def is_live(self, identity: Identity) -> bool:
+        """As :meth:`exists`, without asking the store."""
+        live = self._live.browsers.get(identity.session_id)
+        if live is None or self._is_over(identity):
+            return False
+        live.last_seen = self._clock.seconds()
+        return True
 
     async def unused(self, identity: Identity) -> bool:
         """Issued just now, and neither opened nor retired: several tabs may start with it."""

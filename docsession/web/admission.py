@@ -43,22 +43,19 @@ class Admission:
         origins: frozenset[str],
         admits: Callable[[Identity], Awaitable[bool]],
         *,
+        is_live: Callable[[Identity], bool],
         is_full: Callable[[], bool],
     ) -> None:
         self._cookie = cookie
         self._origins = origins
         self._admits = admits
+        self._is_live = is_live
         self._is_full = is_full
 
     async def admit(self, origin: str | None, site: str | None, cookies: Iterable[bytes]) -> Identity:
         """Whose socket it is. ``site`` is what the browser says in ``Sec-Fetch-Site``, ``cookies`` the
         lines of the Cookie header. Raises :class:`Refused`."""
-        if origin not in self._origins or site == "cross-site":
-            raise Refused("origin", Forbidden("this Origin may not open a socket here"))
-        identity = self._cookie.read(cookies)
-        if identity is None:
-            raise Refused("cookie", SessionUnknown())
-        self._find_room()
+        identity = self._checked(origin, site, cookies)
         try:
             admitted = await self._admits(identity)
         except DocsessionError as error:
@@ -66,6 +63,20 @@ class Admission:
         if not admitted:
             raise Refused("cookie", SessionUnknown())
         self._find_room()  # others may have come meanwhile
+        return identity
+
+    def admit_now(self, origin: str | None, site: str | None, cookies: Iterable[bytes]) -> Identity | None:
+        """As :meth:`admit`, without waiting: None where the store would have to be asked."""
+        identity = self._checked(origin, site, cookies)
+        return identity if self._is_live(identity) else None
+
+    def _checked(self, origin: str | None, site: str | None, cookies: Iterable[bytes]) -> Identity:
+        if origin not in self._origins or site == "cross-site":
+            raise Refused("origin", Forbidden("this Origin may not open a socket here"))
+        identity = self._cookie.read(cookies)
+        if identity is None:
+            raise Refused("cookie", SessionUnknown())
+        self._find_room()
         return identity
 
     def _find_room(self) -> None:

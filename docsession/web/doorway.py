@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from autobahn.websocket.types import ConnectionDeny
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -27,11 +28,15 @@ __all__ = ["Door", "Doorway"]
 # one, what is no ASCII included, and a folded line for a header; so a cookie could hold another header.
 _ASKS = re.compile(rb"GET /api/socket HTTP/1\.1\r\n(?:[!-9;-~]+:[\t -~]*\r\n)+\r\n")
 # What it joins to one line, and twisted.web does not.
-_TWICE = re.compile(rb"\r\n(cookie|sec-fetch-site):.*\r\n\1:", re.IGNORECASE | re.DOTALL)
+_ONCE = b"\r\ncookie:", b"\r\nsec-fetch-site:"
 # A socket's page says nothing before it is let in.
 _MOST_MEANWHILE = 128 * 1024
 # Who says nothing for so long is asked to leave, as twisted.web does it.
 _SPEAKS_WITHIN = 60.0
+
+
+def _has_once(head: bytes) -> bool:
+    return head.count(_ONCE[0]) <= 1 and head.count(_ONCE[1]) <= 1
 
 
 class Door:
@@ -42,19 +47,25 @@ class Door:
         self.wheel = wheel
         self._admission = admission
 
-    async def admit(self, request: Any) -> Admitted:
+    def admit(self, request: Any) -> Admitted | Deferred[Admitted]:
         """See :class:`docsession.web.handshake.Handshake`; ``request`` is Autobahn's."""
         said = request.headers
-        origin = said.get("origin")
         if not asks_socket(said.get):
             raise ConnectionDeny(ConnectionDeny.BAD_REQUEST)
+        origin = said.get("origin")
+        asked = origin, said.get("sec-fetch-site"), [said.get("cookie", "").encode("latin-1")]
         try:
-            identity = await self._admission.admit(
-                origin, said.get("sec-fetch-site"), [said.get("cookie", "").encode("latin-1")]
-            )
+            identity = self._admission.admit_now(*asked)
         except Exception:  # whatever it was: HTTP finds it again, and says what
             raise ConnectionDeny(ConnectionDeny.FORBIDDEN) from None
-        return identity, origin
+        if identity is not None:
+            return identity, origin
+        waiting = Deferred.fromCoroutine(self._admission.admit(*asked))
+        return waiting.addCallbacks(lambda admitted: (admitted, origin), _deny)
+
+
+def _deny(failure: Failure) -> NoReturn:
+    raise ConnectionDeny(ConnectionDeny.FORBIDDEN) from None
 
 
 @implementer(IProtocol)
@@ -85,7 +96,7 @@ class Doorway:
             handshake.data += data
             if len(self._begun) > _MOST_MEANWHILE:
                 self.transport.abortConnection()
-        elif (head := _ASKS.match(data)) is not None and _TWICE.search(head[0]) is None:
+        elif (head := _ASKS.match(data)) is not None and _has_once(head[0].lower()):
             handshake = self._handshake = self._door.factory.shake(self._admit, self._ordinary)
             handshake.makeConnection(self.transport)
             handshake.dataReceived(data)
@@ -102,8 +113,13 @@ class Doorway:
         if self.transport is not None and not self._begun:
             self.transport.abortConnection()
 
-    async def _admit(self, request: Any) -> Admitted:
-        admitted = await self._door.admit(request)
+    def _admit(self, request: Any) -> Admitted | Deferred[Admitted]:
+        admitted = self._door.admit(request)
+        if isinstance(admitted, Deferred):
+            return admitted.addCallback(self._passed)
+        return self._passed(admitted)
+
+    def _passed(self, admitted: Admitted) -> Admitted:
         self._leave()
         return admitted
 

@@ -7,12 +7,12 @@ half of what a handshake costs.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import txaio
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.websocket.protocol import WebSocketProtocol
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
@@ -46,15 +46,17 @@ def take_over(transport: Any, protocol: Any) -> None:
 class Handshake(WebSocketServerProtocol):
     """Autobahn's protocol for as long as hands are shaken.
 
-    ``admit`` is given the request and returns who it is, or raises; ``refused`` is called, in place
-    of an answer of Autobahn's, where it does or where Autobahn finds fault with the request.
+    ``admit`` is given the request and returns who it is, at once or later, or raises; ``refused`` is
+    called, in place of an answer of Autobahn's, where it does or Autobahn finds fault with the request.
     """
 
     # They are attributes of the factory's own subclass.
     CONFIG_ATTRS: list[str] = []
     peer = ""
     transport: Any
-    admit: Callable[[Any], Awaitable[Admitted]]
+    trackedTimings: Any = None
+    openHandshakeTimeoutCall: Any = None
+    admit: Callable[[Any], Admitted | Deferred[Admitted]]
     refused: Callable[[], None] | None = None
     _admitted: Admitted
 
@@ -64,16 +66,25 @@ class Handshake(WebSocketServerProtocol):
             self.transport.setTcpNoDelay(True)
         except (AttributeError, OSError):
             pass  # a unix socket has no such thing
-        WebSocketProtocol._connectionMade(self)
+        # Of all that Autobahn would set here, what reading a request needs.
+        self.state = self.STATE_CONNECTING
+        self.data = b""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.state = self.STATE_CLOSED
 
     def dataReceived(self, data: bytes) -> None:
-        self._dataReceived(data)
+        self.data += data
+        self.processHandshake()
 
-    async def onConnect(self, request: Any) -> str | None:  # type: ignore[override]
-        self._admitted = await self.admit(request)
+    def onConnect(self, request: Any) -> Any:
+        admitted = self.admit(request)
+        if isinstance(admitted, Deferred):
+            return admitted.addCallback(self._accept, request)
+        return self._accept(admitted, request)
+
+    def _accept(self, admitted: Admitted, request: Any) -> str | None:
+        self._admitted = admitted
         # A browser that offers subprotocols breaks off where none of them is taken.
         return SUBPROTOCOL if SUBPROTOCOL in request.protocols else None
 
@@ -86,10 +97,11 @@ class Handshake(WebSocketServerProtocol):
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
         if self.state != self.STATE_CONNECTING:
             return
-        if self.refused is None:
-            super().failHandshake(reason, code, responseHeaders)
-        else:
+        if self.refused is not None:
             self.refused()
+        else:
+            self.sendHttpErrorResponse(code, reason, responseHeaders)  # type: ignore[no-untyped-call]
+            self.transport.loseConnection()
 
     def sendData(self, data: bytes, *_: Any, **__: Any) -> None:
         # Twisted's transport takes two thirds of a kilobyte more for good once it was written to.
@@ -140,7 +152,7 @@ class SocketFactory(WebSocketServerFactory):
         self._protocol = type("Handshake", (Handshake,), options)
 
     def shake(
-        self, admit: Callable[[Any], Awaitable[Admitted]], refused: Callable[[], None] | None = None
+        self, admit: Callable[[Any], Admitted | Deferred[Admitted]], refused: Callable[[], None] | None = None
     ) -> Handshake:
         """A protocol for one handshake; see :class:`Handshake`."""
         protocol: Handshake = self._protocol()

@@ -36,7 +36,7 @@ class _Admitted:
     def buildProtocol(self, address: IAddress) -> Handshake:
         return self._factory.shake(self._admit)
 
-    async def _admit(self, request: Any) -> tuple[Identity, str]:
+    def _admit(self, request: Any) -> tuple[Identity, str]:
         return self._whose
 
 

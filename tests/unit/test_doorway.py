@@ -91,6 +91,7 @@ class Http:
 class DoorwayTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock: Any = Clock()
+        self.live = False
         self.asked: list[Deferred[bool]] = []
         self.tabs: list[FakeTab] = []
         self.https: list[Http] = []
@@ -101,6 +102,7 @@ class DoorwayTestCase(SynchronousTestCase):
             SessionCookie(SIGNER, ORIGIN),
             frozenset({ORIGIN}),
             self.admits,
+            is_live=self.is_live,
             is_full=lambda: self.sockets.is_full,
         )
         self.door = Door(SocketFactory(self.sockets), self.admission, wheel)
@@ -108,6 +110,9 @@ class DoorwayTestCase(SynchronousTestCase):
     def connect(self, wire: Any, identity: Identity, origin: str) -> Any:
         self.tabs.append(FakeTab())
         return self.tabs[-1]
+
+    def is_live(self, identity: Identity) -> bool:
+        return self.live
 
     def admits(self, identity: Identity) -> Deferred[bool]:
         self.asked.append(Deferred())
@@ -124,6 +129,25 @@ class DoorwayTestCase(SynchronousTestCase):
         transport.protocol.makeConnection(transport)
         transport.protocol.dataReceived(data)
         return transport
+
+
+class Live(DoorwayTestCase):
+    """Whose session is here needs no store."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.live = True
+
+    def test_at_once(self) -> None:
+        transport = self.come(request() + masked(b"1"))
+        self.assertTrue(transport.value().startswith(b"HTTP/1.1 101 "))
+        self.assertEqual((self.asked, self.tabs[0].heard), ([], [b"1"]))
+
+    def test_full(self) -> None:
+        """There must be room all the same."""
+        for _ in range(3):
+            self.come(request())
+        self.assertEqual((len(self.tabs), len(self.https)), (2, 1))
 
 
 class Waiting(DoorwayTestCase):
