@@ -10,8 +10,8 @@ import random
 import secrets as entropy
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from itertools import count
 from functools import partial
+from itertools import count
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent, IBodyProducer
