@@ -71,6 +71,8 @@ class _PromptChannel(HTTPChannel):
     _begun: float | None = None
 
     def dataReceived(self, data: bytes) -> None:
+        if self.transport.disconnecting:
+            return  # over TLS more may come after what was no request
         if not self._handlingRequest:
             now = self.site.clock.seconds()
             if self._begun is None:

@@ -218,3 +218,13 @@ def test_metrics_are_on_the_admin_listener_only_and_name_nobody(web: Web) -> Non
     assert "docsession_connections 1.0" in text
     for secret in (browser.identity.session_id, "ann@", page.opened["user"]["id"], web.file("Budget")):
         assert secret not in text
+
+
+def test_what_comes_after_no_request_is_not_read(web: Web) -> None:
+    heard = Heard()
+    channel = web.connect(heard, "203.0.113.9").server
+    for data in (b"garbage\r\n", b"\r\n", b"GET /livez HTTP/1.1\r\n\r\n"):
+        channel.protocol.dataReceived(data)
+    web.flush()
+    assert heard.data.startswith(b"HTTP/1.1 400 ")
+    assert heard.data.count(b"HTTP/1.1") == 1
