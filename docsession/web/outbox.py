@@ -27,21 +27,28 @@ class Flushed(Protocol):
 class Outbox:
     """One for all wires of a listener."""
 
-    __slots__ = ("_clock", "_waiting", "frame", "payload")
+    __slots__ = ("_clock", "_waiting", "both", "frame", "left", "payload", "right")
     _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._waiting: list[Flushed] = []
-        # What was framed last: who is told the same as the one before is sent the same bytes.
+        # What was framed last, and which two were joined to what: who is told the same as the one before
+        # is sent the same bytes, which are still in the processor's cache.
         self.payload: bytes | None = None
         self.frame = b""
+        self.left = self.right = self.both = b""
 
     def framed(self, payload: bytes) -> bytes:
         """As a text frame."""
         self.frame = frame(payload)
         self.payload = payload
         return self.frame
+
+    def joined(self, left: bytes, right: bytes) -> bytes:
+        """Both, one after the other."""
+        self.left, self.right, self.both = left, right, left + right
+        return self.both
 
     def later(self, wire: Flushed) -> None:
         """Flush it at the end of this turn."""
@@ -51,6 +58,7 @@ class Outbox:
 
     def _flush(self) -> None:
         self.payload = None
+        self.left = self.right = self.both = b""
         waiting, self._waiting = self._waiting, []
         for wire in waiting:
             try:

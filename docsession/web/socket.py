@@ -31,6 +31,8 @@ _OPEN, _CLOSING, _GONE = range(3)
 _CLOSE_WITHIN, _READ_WITHIN = 5.0, 1.0
 # More than this does not wait for the end of a turn, or of what is read.
 _MUCH = 65536
+# Up to so much is joined as it comes, which others who are told the same need not do again.
+_TOGETHER = 16384
 _PING = frame(b"", PING)
 _NORMAL = close_frame(CloseCode.NORMAL)
 
@@ -87,7 +89,7 @@ class Socket:
         # Something may wait in the transport, and must not be overtaken.
         self._spilt = True
         self._pending: bytes | list[bytes] | None = None
-        self._much = 0
+        self._much = 0  # how much that is, where it is a list
         self._reading = False
         self._reader = FrameReader(all_sockets.limits.message_bytes)
         self._state = _OPEN
@@ -114,14 +116,12 @@ class Socket:
         pending = self._pending
         if pending is None:
             self._pending = data
-            self._much = len(data)
             if not self._reading:
                 outbox.later(self)
-        elif type(pending) is list and self._much < _MUCH:
-            pending.append(data)
-            self._much += len(data)
+        elif pending is outbox.left and data is outbox.right:
+            self._pending = outbox.both
         else:
-            self._put(data)
+            self._add(pending, data)
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake. Harmless when repeated."""
@@ -199,7 +199,6 @@ class Socket:
         if pending is None:
             return
         self._pending = None
-        self._much = 0
         data = pending if isinstance(pending, bytes) else b"".join(pending)
         if self._sock is not None:
             if not self._spilt or self._is_clear():
@@ -215,15 +214,23 @@ class Socket:
 
     def _put(self, data: bytes) -> None:
         pending = self._pending
-        if pending is None:
-            self._pending = data
-            if not self._reading:
-                self._all.outbox.later(self)
-        elif isinstance(pending, list):
+        if pending is not None:
+            self._add(pending, data)
+            return
+        self._pending = data
+        if not self._reading:
+            self._all.outbox.later(self)
+
+    def _add(self, pending: bytes | list[bytes], data: bytes) -> None:
+        if isinstance(pending, list):
             pending.append(data)
+            self._much += len(data)
+        elif len(pending) + len(data) <= _TOGETHER:
+            self._pending = self._all.outbox.joined(pending, data)
+            return
         else:
             self._pending = [pending, data]
-        self._much += len(data)
+            self._much = len(pending) + len(data)
         if self._much > _MUCH:
             # A transport that is full says so: who asks for much in one read is answered as it reads.
             self.flush()
