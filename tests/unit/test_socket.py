@@ -313,6 +313,49 @@ class Sending(SocketTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
 
+class Many(SocketTestCase):
+    """What is framed and joined once for all who get the same stays each one's own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.others: list[tuple[Any, Any]] = [(self.wire, self.there)]
+        for _ in range(3):
+            here, there = socket.socketpair()
+            self.addCleanup(here.close)
+            self.addCleanup(there.close)
+            transport: Any = tcp.Connection(here, None, self.reactor)  # type: ignore[arg-type]
+            transport.connected = 1
+            transport.protocol = Socket(self.sockets, transport, IDENTITY, "")
+            self.others.append((transport.protocol, there))
+
+    @given(st.integers(0, 2**32))
+    def test_each(self, seed: int) -> None:
+        """Whoever is told what, together with others or alone, it is that, in that order."""
+        rng = random.Random(seed)
+        said = [b""] * len(self.others)
+        for step in range(rng.randrange(40)):
+            payload = b"%d " % step * rng.choice((1, 1, 100, 5000))
+            told = (
+                [n for n in range(len(self.others)) if rng.random() < 0.8]
+                if rng.random() < 0.7
+                else [step % 4]
+            )
+            for number in told:
+                self.others[number][0].send(payload)
+                said[number] += frame(payload)
+            if rng.random() < 0.2:
+                self.turn()
+        for number, (_, there) in enumerate(self.others):
+            there.setblocking(False)
+            read = b""
+            while len(read) < len(said[number]):
+                self.turn()
+                self.write()
+                with contextlib.suppress(BlockingIOError):
+                    read += there.recv(1 << 20)
+            self.assertEqual(read, said[number])
+
+
 class Goodbye(SocketTestCase):
     """How it ends."""
 
