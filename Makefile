@@ -38,7 +38,7 @@ tests/strangers/node_modules: tests/strangers/package.json
 test: $(DEVSTAMP) tests/strangers/node_modules  ## every test: pytest, and the unit tests under trial too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not alone'
 	$(BIN)/python -m pytest -m alone
-	$(BIN)/trial --temp-directory=.trial --jobs $(WORKERS) tests.unit
+	$(BIN)/trial --temp-directory=.trial tests.unit
 
 bench: $(DEVSTAMP) ## the daemon beside its peers: sockets, fan-out, requests, memory; needs gcc, some forty minutes
 	$(BIN)/python -m benchmarks.sockets --json bench-sockets.json --rst docs/performance.rst
