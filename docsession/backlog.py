@@ -8,6 +8,8 @@ __all__ = ["ANSWER", "EVENT", "STATE", "Backlog"]
 
 # Of a document's state only the latest matters: what waits can be dropped, and told anew later.
 STATE, EVENT, ANSWER = range(3)
+# What one costs beside its text, roughly.
+_OVERHEAD = 100
 
 
 class Backlog:
@@ -26,18 +28,18 @@ class Backlog:
     def add(self, kind: int, payload: bytes) -> None:
         """One more, at the end."""
         self._messages.append((kind, payload))
-        self._count(kind, len(payload))
+        self._count(kind, len(payload) + _OVERHEAD)
 
     def take(self) -> bytes:
         """The first."""
         kind, payload = self._messages.popleft()
-        self._count(kind, -len(payload))
+        self._count(kind, -len(payload) - _OVERHEAD)
         return payload
 
     def drop_states(self) -> None:
         """Leave out what can be told anew."""
         kept = [(kind, payload) for kind, payload in self._messages if kind != STATE]
-        dropped = sum(len(payload) for kind, payload in self._messages if kind == STATE)
+        dropped = sum(len(payload) + _OVERHEAD for kind, payload in self._messages if kind == STATE)
         self._messages = deque(kept)
         self._count(STATE, -dropped)
 

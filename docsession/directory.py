@@ -184,7 +184,8 @@ class Directory(Service):
             raise
         if older is not None:
             older.close(CloseCode.REPLACED, "this tab has a newer socket")
-        self._opened[browser.id] = True
+        if how != "live":
+            self._opened[browser.id] = True
         # A journal that was lost knows nothing of an older name.
         epoch = self._store.epoch
         resumed = name is not None and how != "new" and is_of_epoch(name, epoch)
