@@ -30,7 +30,8 @@ class Writer:
 
 
 class Control(LineOnlyReceiver):
-    """``change FILE NUMBER``, and ``delayed``: how many timed calls the reactor has."""
+    """``change FILE NUMBER``; ``delayed``: how many timed calls the reactor has; ``held``: how many bytes
+    wait for the slowest of all tabs, in its queue and in its transport."""
 
     delimiter = b"\n"
 
@@ -42,8 +43,18 @@ class Control(LineOnlyReceiver):
             daemon.assembly.documents.written.learn(
                 Writer(), seen(words[1], int(words[2]), reactor.seconds())
             )
+        elif words[0] == "held":
+            tabs = daemon.assembly.directory.open_connections()
+            queue = max((tab._backlog.bytes for tab in tabs if tab._backlog is not None), default=0)
+            self.sendLine(b"%d %d" % (queue, max(map(in_transport, tabs), default=0)))
         else:
             self.sendLine(b"%d" % len(reactor.getDelayedCalls()))
+
+
+def in_transport(tab: Any) -> int:
+    """What the kernel has not taken yet."""
+    transport = tab._wire.transport
+    return 0 if transport is None else len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
 
 def seen(file_id: str, number: int, now: float) -> Any:

@@ -141,9 +141,9 @@ def _slow(facts: Mapping[str, Any] | None) -> list[Goal]:
     what = "one stopped reader among 1,000: memory of its queue"
     if facts is None:
         return [Goal(what, "<= its bound"), Goal("... last-receiver p99 of the rest", "<= 1.1 x without it")]
-    queue = max(0.0, facts["queue_bytes"]) / 1024
     found = (
-        f"{queue:.0f} KiB (bound {facts['bound'] / 1024:.0f}; of {facts['events']:,.0f} events it read"
+        f"{facts['queue_bytes'] / 1024:.0f} KiB, and {facts['transport_bytes'] / 1024:.0f} in its transport"
+        f" (bound {facts['bound'] / 1024:.0f}; of {facts['events']:,.0f} events it read"
         f" {facts['read_later']:,.0f} in the end)"
     )
     held_back = facts["read_later"] < facts["events"]

@@ -161,10 +161,18 @@ class Ours:
 
     def delayed_calls(self) -> int:
         """How many timed calls its reactor has."""
+        return self._asked("delayed")[0]
+
+    def held(self) -> tuple[int, int]:
+        """How many bytes wait for the slowest of its tabs: in its queue, and in its transport."""
+        queue, transport = self._asked("held")
+        return queue, transport
+
+    def _asked(self, what: str) -> list[int]:
         with socket.socket(socket.AF_UNIX) as asking:
             asking.connect(str(self.control))
-            asking.sendall(b"delayed\n")
-            return int(asking.recv(100))
+            asking.sendall(what.encode() + b"\n")
+            return [int(word) for word in asking.recv(100).split()]
 
     def google_calls(self) -> int:
         """What Google was asked since that was set to zero."""

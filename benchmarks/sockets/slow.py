@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ __all__ = ["BOUND", "slow"]
 TABS, EVENTS = 1000, 10_000
 # limits.unsent_notification_bytes, as it is when nobody says anything.
 BOUND = 262_144
+# Some ten events apart.
+_EVERY = 0.02
 
 
 def slow(*, quick: bool = False) -> dict[str, Any]:
@@ -40,11 +43,13 @@ def slow(*, quick: bool = False) -> dict[str, Any]:
         p99: dict[int, list[float]] = {with_one: [], without: []}
         sent = {with_one: 0.0, without: 0.0}
         started = resident(ours.pids())
+        watch = _Watch(ours)
         highest = started
         while sent[with_one] < events:
             for tabs in (without, with_one):
                 before = resident(ours.pids())
-                _, answer = subject.fanout(tabs, flight=8, seconds=1.0)
+                with watch:
+                    _, answer = subject.fanout(tabs, flight=8, seconds=1.0)
                 grown[tabs].append(resident(ours.pids()) - before)
                 sent[tabs] += float(answer["sent"])
                 highest = max(highest, resident(ours.pids()))
@@ -60,7 +65,9 @@ def slow(*, quick: bool = False) -> dict[str, Any]:
             "tabs": TABS,
             "events": sent[with_one],
             "bound": BOUND,
-            "queue_bytes": sum(grown[with_one]) - sum(grown[without]),
+            "queue_bytes": watch.queue,
+            "transport_bytes": watch.transport,
+            "resident_bytes": sum(grown[with_one]) - sum(grown[without]),
             "highest_bytes": highest - started,
             "p99_with": spread(p99[with_one]).median,
             "p99_without": spread(p99[without]).median,
@@ -69,6 +76,28 @@ def slow(*, quick: bool = False) -> dict[str, Any]:
             "read_later": again["heard"],
             "close_code": again["code"],
         }
+
+
+class _Watch:
+    """Looks again and again at what waits for the slowest tab; the most there was."""
+
+    def __init__(self, ours: Ours) -> None:
+        self._ours = ours
+        self.queue = self.transport = 0
+
+    def __enter__(self) -> None:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(_EVERY):
+            queue, transport = self._ours.held()
+            self.queue, self.transport = max(self.queue, queue), max(self.transport, transport)
 
 
 def _say(what: str) -> None:

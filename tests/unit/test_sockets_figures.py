@@ -144,8 +144,8 @@ class GoalTests(SynchronousTestCase):
     def test_a_reader_that_missed_nothing_was_never_waited_for(self) -> None:
         """The kernel kept it all: then nothing was measured."""
         facts = {
-            "bound": 262_144, "queue_bytes": 10_000, "events": 10_000.0, "p99_ratio": 1.05,
-            "p99_with": 10.5, "p99_without": 10.0,
+            "bound": 262_144, "queue_bytes": 10_000, "transport_bytes": 1, "events": 10_000.0,
+            "p99_ratio": 1.05, "p99_with": 10.5, "p99_without": 10.0,
         }  # fmt: skip
         for heard, verdict in ((10_000.0, "MISSED"), (4_000.0, "reached")):
             found = goals(Turns([]), {"slow": {**facts, "read_later": heard}})
