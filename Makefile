@@ -40,7 +40,7 @@ test: $(DEVSTAMP) tests/strangers/node_modules  ## every test: pytest, and the u
 	$(BIN)/python -m pytest -m alone
 	$(BIN)/trial --temp-directory=.trial tests.unit
 
-bench: $(DEVSTAMP) ## the daemon beside its peers: sockets, fan-out, requests, memory; needs gcc, some forty minutes
+bench: $(DEVSTAMP) ## the daemon beside its peers: sockets, fan-out, requests, memory; needs gcc, some half an hour
 	$(BIN)/python -m benchmarks.sockets --json bench-sockets.json --rst docs/performance.rst
 
 bench-job: $(DEVSTAMP) ## the main job: 200 people, 2,000 files, 100 browsers, cuts and a kill; about two minutes

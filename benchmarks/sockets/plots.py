@@ -105,7 +105,7 @@ def plots(turns: Turns, facts: Mapping[str, Any]) -> dict[str, str]:
     if standing and bare:
         rows = [(name, _one(kib)) for name, kib in bare.items()]
         rows.append((f"{OURS}: a tab", _one(standing["tab_kib"])))
-        rows.append((f"{OURS}: a user, beside tabs", _one(standing["user_kib"])))
+        rows.append((f"{OURS}: a user", _one(standing["user_kib"])))
         notes = [
             "docsession's tabs are signed in and watch five documents; peers' connections are bare. One run."
         ]
