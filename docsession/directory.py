@@ -162,9 +162,9 @@ class Directory(Service):
 
     def open_now(self, connection: Connection, *, name: str | None, new_id: str, visible: bool) -> str | None:
         """As :meth:`open`, where nothing must be waited for: the session is live here. Else None."""
-        browser = self._live.browsers.get(connection.identity.session_id)
-        if browser is None or self._is_over(connection.identity):
+        if not self.is_live(connection.identity):
             return None
+        browser = self._live.browsers[connection.identity.session_id]
         connection.visible = visible
         return self._let_in(connection, browser, "live", name=name, new_id=new_id)
 

@@ -104,9 +104,6 @@ class Documents:
 
         Raises any Google error; then nothing is watched.
         """
-        answer = self.watch_at_once(tab, viewer, file_id, version=version, comments=comments, mark=mark)
-        if answer is not None:
-            return answer
         with self._watching.beginning(tab, file_id):
             document = await self._proven(viewer, file_id, known=version)
             if document.id not in self._documents:

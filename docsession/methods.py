@@ -7,6 +7,7 @@ made alike from the table.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -104,8 +105,8 @@ class Catalogue:
                 "documents.watch",
                 WatchParams,
                 "Be told of every change to a document.",
-                self._watch,
-                at_once=self._watch_at_once,
+                partial(self._watch, documents.watch),
+                at_once=partial(self._watch, documents.watch_at_once),
             ),
             Entry("documents.unwatch", UnwatchParams, "No longer be told.", at_once=self._unwatch),
             Entry("documents.watching", NoParams, "What this tab watches.", at_once=self._watching),
@@ -200,31 +201,18 @@ class Catalogue:
             self._described = rpc.raw(rpc.encode(describe(self.methods)))
         return self._described
 
-    async def _watch(self, connection: Connection, params: WatchParams) -> Any:
-        self._has_room(connection, params)
-        return await self._documents.watch(
-            connection,
-            connection.user,
-            params.file_id,
-            version=params.version,
-            comments=params.comments,
-            mark=params.comments_mark,
-        )
-
-    def _watch_at_once(self, connection: Connection, params: WatchParams) -> Any:
-        self._has_room(connection, params)
-        return self._documents.watch_at_once(
-            connection,
-            connection.user,
-            params.file_id,
-            version=params.version,
-            comments=params.comments,
-            mark=params.comments_mark,
-        )
-
-    def _has_room(self, connection: Connection, params: WatchParams) -> None:
+    def _watch(self, begin: Callable[..., Any], connection: Connection, params: WatchParams) -> Any:
+        """``begin`` is the hub's way of beginning a watch: at once, or with waiting."""
         if self._documents.count(connection, beside=params.file_id) >= self._limits.watches_per_connection:
             raise TooMany("watches", self._limits.watches_per_connection)
+        return begin(
+            connection,
+            connection.user,
+            params.file_id,
+            version=params.version,
+            comments=params.comments,
+            mark=params.comments_mark,
+        )
 
     def _unwatch(self, connection: Connection, params: UnwatchParams) -> Any:
         self._documents.unwatch(connection, params.file_id)
