@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import DeferredList
+from twisted.internet.defer import CancelledError, DeferredList
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
@@ -228,7 +229,10 @@ class Redis:
     async def _opened(self, wire: Any, endpoint: IStreamClientEndpoint | None = None) -> Any:
         factory = Factory.forProtocol(lambda: wire)
         factory.noisy = False
-        return await (endpoint or await self._find()).connect(factory)
+        try:
+            return await (endpoint or await self._find()).connect(factory)
+        except ConnectingCancelledError:  # what Twisted says of a cancel before there is a connection
+            raise CancelledError from None
 
     async def _welcomed(self, wire: Any) -> Any:
         try:
