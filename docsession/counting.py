@@ -58,14 +58,19 @@ class PlainHistogram(Collector):
         self._form = Histogram(name, what, buckets=self._bounds, registry=None)
         self._counts = [0] * (len(self._bounds) + 1)
         self._sum = 0.0
+        self._nothings = 0
         registry.register(self)
 
     def observe(self, value: float) -> None:
+        """One more; what would be less than nothing is nothing."""
+        if value <= 0:
+            self._nothings += 1  # so often that looking for its bucket would show
+            return
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
     def collect(self) -> Iterator[Metric]:
-        upto = list(accumulate(self._counts))
+        upto = [self._nothings + count for count in accumulate(self._counts)]
         for family in self._form.collect():
             values = iter([*upto, upto[-1], self._sum])  # the buckets, the count, the sum
             family.samples = [

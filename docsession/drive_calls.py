@@ -90,7 +90,7 @@ class DriveCalls:
         if method_id == _COMMENTS and not self._documents.is_watched(asked.file_id):
             return None
         account = self._account
-        answer = self._cache.kept(account.id, (*_rights(account), asked.key), max_age=asked.max_age, now=now)
+        answer = self._cache.kept(account.id, _kept_by(account, asked.key), asked.max_age, now)
         return None if answer is None else answer.told
 
     async def read_data(self, request: DriveRequest) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class DriveCalls:
             return cached(data, began, files), False
         return await self._cache.read(
             self._account.id,
-            (*_rights(self._account), request.key()),
+            _kept_by(self._account, request.key()),
             fetch,
             # An alias may be any file.
             about=None if request.file_id in ALIASES else request.file_id,
@@ -233,10 +233,10 @@ class DriveCalls:
                 yield
 
 
-def _rights(account: Account) -> tuple[Hashable, ...]:
-    """What an answer depends on beside the question: not the access token, which is a new one each hour."""
+def _kept_by(account: Account, question: str) -> Hashable:
+    """What an answer depends on: not on the access token, which is a new one each hour."""
     grant = account.grant.grant
-    return grant.scopes, grant.dead
+    return question, grant.scopes, grant.dead
 
 
 def _parts(request: DriveRequest) -> tuple[str, str]:

@@ -5,7 +5,7 @@ An implementation never inherits from these; it just fits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,6 +43,9 @@ class Wire(Protocol):
 
     def send(self, payload: bytes) -> None:
         """Send one UTF-8 text message, at the latest in the next turn of the reactor."""
+
+    def send_all(self, wires: Sequence[Any], payload: bytes) -> None:
+        """The same over each of these, of which this is one and the others are of its kind."""
 
     def flush(self) -> None:
         """Send now what was not sent yet."""

@@ -68,9 +68,7 @@ class Keeping:
 
     def save(self, document: Document, *, via: str = "poll") -> None:
         """Keep its state and proofs."""
-        now = self._clock.seconds()
-        document.saved_at = now
-        document.tidy(now - self._proofs_last)
+        document.saved_at = self._clock.seconds()
         if document.id in self._saving:
             self._saving[document.id] = via  # once more, when that is done
             if not document.watchers:
@@ -128,6 +126,7 @@ class Keeping:
                 await self._let_rest(document)
                 # What came on the way is in the record.
                 via, self._saving[document.id] = self._saving[document.id] or via, None
+                document.tidy(self._clock.seconds() - self._proofs_last)
                 record = document.record()
                 other = await self._store.save_document(record, replaces=document.stored)
                 document.saved(record)

@@ -25,9 +25,9 @@ class ListingsHere:
     def moved(self, via: str, document: Document) -> None:
         """A watched document changed."""
         for user in self._directory.live_users():
-            # Of who does not watch it, only those that show it: the rest their own feed says.
-            seen = document.file if user.id in document.watchers else None
             if user.listings_made is not None:
+                # Of who does not watch it, only those that show it: the rest their own feed says.
+                seen = document.file if user.id in document.watchers else None
                 user.listings_made.touched({document.id: seen})
 
     def hinted(self, user_id: str) -> None:

@@ -6,7 +6,7 @@ latest of each when all else was read; what cannot be told again and is still to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from docsession import rpc
@@ -136,10 +136,11 @@ class Outgoing:
         return not backlog and self._wire.ready
 
 
-def tell_all(tabs: Iterable[Outgoing], payload: bytes) -> None:
+def tell_all(tabs: Sequence[Outgoing], payload: bytes) -> None:
     """Send the same state of a document to many; see :meth:`Outgoing.tell`."""
-    for tab in tabs:
-        if tab._backlog is None:
-            tab._wire.send(payload)
-        else:
-            tab.tell(payload)
+    wires = [tab._wire for tab in tabs if tab._backlog is None]
+    slow = [tab for tab in tabs if tab._backlog is not None] if len(wires) < len(tabs) else ()
+    if wires:
+        wires[0].send_all(wires, payload)
+    for tab in slow:
+        tab.tell(payload)

@@ -76,6 +76,8 @@ class UserSession(MultiService):
         clock: IReactorTime,
     ) -> None:
         MultiService.__init__(self)
+        self.id = user.id
+        """The account's ``sub``."""
         self.user = replace(user, scopes=shared_scopes(user.scopes))
         self.connections: list[Connection] = []
         self.grant = make_grant(lambda: on_dead(user.id), self._has_other_rights)
@@ -103,11 +105,6 @@ class UserSession(MultiService):
             self.listings_made = self._make_listings(self)
             self.listings_made.setServiceParent(self)  # type: ignore[no-untyped-call]
         return self.listings_made
-
-    @property
-    def id(self) -> str:
-        """The account's ``sub``."""
-        return self.user.id
 
     def attach(self, connection: Connection) -> None:
         """A tab of this user opened."""

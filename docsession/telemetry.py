@@ -256,7 +256,7 @@ class Metrics:
 
     def call(self, method: str, outcome: str, seconds: float) -> None:
         self._calls.counts[method, outcome] += 1
-        self._call_seconds.observe(seconds if seconds > 0 else 0.0)
+        self._call_seconds.observe(seconds)
 
     def refreshed(self, outcome: str) -> None:
         self._refreshes.labels(bounded(outcome)).inc()

@@ -12,7 +12,7 @@ import random
 import re
 import shutil
 import tempfile
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from html import unescape
 from pathlib import Path
 from typing import Any, Self
@@ -108,6 +108,10 @@ class FakeWire:
         self.ready = self.ready and self.full_after > 0
         self.raw.append(payload)
         self.sent.append(json.loads(payload))
+
+    def send_all(self, wires: Sequence[Any], payload: bytes) -> None:
+        for wire in wires:
+            wire.send(payload)
 
     def close(self, code: int, reason: str) -> None:
         self.closed = self.closed or (int(code), reason)

@@ -118,7 +118,7 @@ class Cache:
         While Google is away an older answer serves, where that
         is allowed, nothing is known to have made it untrue, and the page did not want a newer one.
         """
-        if (kept := self.kept(user_id, key, max_age=max_age, now=self._clock.seconds())) is not None:
+        if (kept := self.kept(user_id, key, max_age, self._clock.seconds())) is not None:
             return kept, True
         full = (user_id, key)
         self._part_from_older(full, max_age)
@@ -137,7 +137,7 @@ class Cache:
                     self._remove(other)
             raise
 
-    def kept(self, user_id: str, key: Hashable, *, max_age: float | None, now: float) -> Cached | None:
+    def kept(self, user_id: str, key: Hashable, max_age: float | None, now: float) -> Cached | None:
         """What :meth:`read` would give from here without asking anybody."""
         kept = self._kept.get((user_id, key))
         if kept is None:

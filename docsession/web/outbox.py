@@ -50,11 +50,11 @@ class Outbox:
         self.left, self.right, self.both = left, right, left + right
         return self.both
 
-    def later(self, wire: Flushed) -> None:
-        """Flush it at the end of this turn."""
+    def later(self, *wires: Flushed) -> None:
+        """Flush them at the end of this turn."""
         if not self._waiting:
             self._clock.callLater(0, self._flush)
-        self._waiting.append(wire)
+        self._waiting += wires
 
     def _flush(self) -> None:
         self.payload = None

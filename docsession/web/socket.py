@@ -6,7 +6,7 @@ as much as is needed from then on, so this takes its place on the transport.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IProtocol, IPushProducer, IReactorTime
@@ -20,6 +20,7 @@ from docsession.errors import CloseCode
 from docsession.interfaces import Wire
 from docsession.model import Identity
 from docsession.web.frames import BINARY, CLOSE, PING, PONG, TEXT, VIOLATION, FrameReader, close_frame, frame
+from docsession.web.inbox import Inbox
 from docsession.web.outbox import Outbox, is_clear, kernel_socket, not_taken
 from docsession.wheel import Wheel
 
@@ -51,6 +52,7 @@ class Sockets:
         self.limits = limits
         self.wheel = wheel
         self.connect = connect
+        self.inbox = Inbox(clock)
         self.outbox = Outbox(clock)
         self.count = 0
 
@@ -71,13 +73,14 @@ class Socket:
         "_pending",
         "_reader",
         "_reading",
-        "_sock",
         "_spilt",
         "_state",
         "_tab",
         "_until",
         "_waiting",
+        "descriptor",
         "ready",
+        "sock",
         "transport",
     )
 
@@ -85,7 +88,7 @@ class Socket:
         self.transport = transport
         self.ready = True
         self._all = all_sockets
-        self._sock = kernel_socket(transport)
+        self.sock = kernel_socket(transport)
         # Something may wait in the transport, and must not be overtaken.
         self._spilt = True
         self._pending: bytes | list[bytes] | None = None
@@ -98,8 +101,11 @@ class Socket:
         self._waiting = False
         self._until = 0.0
         self._tab: Connection | None = None
-        if self._sock is None or transport.producer is not None:
+        if self.sock is None or transport.producer is not None:
             self._become_producer()
+        self.descriptor: int | None = None
+        if self.sock is not None:
+            all_sockets.inbox.add(self)
         all_sockets.count += 1
         all_sockets.wheel.at(self._heard + all_sockets.limits.ping_every, self)
         self._tab = all_sockets.connect(self, identity, origin)
@@ -118,10 +124,31 @@ class Socket:
             self._pending = data
             if not self._reading:
                 outbox.later(self)
+        elif self._reading:
+            self._add(pending, data)
         elif pending is outbox.left and data is outbox.right:
             self._pending = outbox.both
         else:
             self._add(pending, data)
+
+    def send_all(self, wires: Sequence[Socket], payload: bytes) -> None:
+        """The same over each of these: :meth:`send`, whose call costs as much as what it does."""
+        outbox = self._all.outbox
+        data = outbox.frame if payload is outbox.payload else outbox.framed(payload)
+        left = outbox.left if data is outbox.right else b""
+        fresh = []
+        for wire in wires:
+            pending = wire._pending
+            if pending is None and wire._state == _OPEN and not wire._reading:
+                wire._pending = data
+                fresh.append(wire)
+            elif pending is left:
+                wire._pending = outbox.both
+            else:
+                wire.send(payload)
+                left = outbox.left if data is outbox.right else b""
+        if fresh:
+            outbox.later(*fresh)
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake. Harmless when repeated."""
@@ -152,7 +179,8 @@ class Socket:
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._all.count -= 1
         self._state = _GONE
-        self._pending = self._sock = self.transport = None
+        self._all.inbox.leave(self)
+        self._pending = self.sock = self.transport = None
         self._reader.end()  # the wheel has this a while longer
         self._part()
 
@@ -200,9 +228,9 @@ class Socket:
             return
         self._pending = None
         data = pending if isinstance(pending, bytes) else b"".join(pending)
-        if self._sock is not None:
+        if self.sock is not None:
             if not self._spilt or self._is_clear():
-                data = not_taken(self._sock, data)
+                data = not_taken(self.sock, data)
                 if not data:
                     return
                 self._spilt = True
@@ -225,7 +253,7 @@ class Socket:
         if isinstance(pending, list):
             pending.append(data)
             self._much += len(data)
-        elif len(pending) + len(data) <= _TOGETHER:
+        elif not self._reading and len(pending) + len(data) <= _TOGETHER:
             self._pending = self._all.outbox.joined(pending, data)
             return
         else:
@@ -260,7 +288,7 @@ class Socket:
             self._say_goodbye(frame(payload, CLOSE), _READ_WITHIN)
             # Closed as a whole, it would take back what the other side has not read yet. TLS waits
             # for the other side by itself.
-            plain = self._sock is not None
+            plain = self.sock is not None
             self._lose(self.transport.loseWriteConnection if plain else self.transport.loseConnection)
 
     def _say_goodbye(self, last: bytes, within: float) -> None:
@@ -275,6 +303,8 @@ class Socket:
     def _lose(self, lose: Callable[[], None]) -> None:
         # As long as there is a producer, a transport that is full does not close, and TLS never does.
         self.transport.unregisterProducer()
+        # Which ends the reading too, or goes on to see the end of it.
+        self._all.inbox.give_back(self)
         lose()
         self._part()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -132,12 +132,13 @@ class _Wire:
         assert not self.closed, "sent after close"
         self._tab.received(self, json.loads(payload))
 
+    def send_all(self, wires: Sequence[Any], payload: bytes) -> None:
+        for wire in wires:
+            wire.send(payload)
+
     def close(self, code: int, reason: str) -> None:
         self.closed = True
         self._tab.closed(self, int(code))
-
-    def unsent(self) -> int:
-        return 0
 
 
 class PlayedTab:

@@ -59,7 +59,7 @@ ROWS = (
     (
         "web",
         "web web.admission web.answers web.content web.cookies web.doorway web.frames web.handshake"
-        " web.outbox web.pages web.sites web.socket web.streaming web.turnstile web.upgrade",
+        " web.inbox web.outbox web.pages web.sites web.socket web.streaming web.turnstile web.upgrade",
     ),
     ("whole", "assembly assembly_web daemon checkup tap migrate"),
 )

@@ -103,7 +103,7 @@ class SocketTestCase(SynchronousTestCase):
         self.addCleanup(self.there.close)
         self.there.setblocking(False)
         self.tab: Any = FakeTab()
-        self.sends = 0
+        self.wire: Any = None
         self.sockets = Sockets(
             self.reactor,  # type: ignore[arg-type]
             Limits(),
@@ -117,6 +117,8 @@ class SocketTestCase(SynchronousTestCase):
 
     def open(self) -> None:
         """The handshake is over."""
+        if self.wire is not None:
+            self.sockets.inbox.leave(self.wire)
         self.wire = self.tab.wire = self.transport.protocol = Socket(
             self.sockets, self.transport, IDENTITY, "http://127.0.0.1:8765"
         )
@@ -153,7 +155,14 @@ class SocketTestCase(SynchronousTestCase):
     def say(self, data: bytes) -> None:
         """The other side sends."""
         self.there.send(data)
-        self.transport.doRead()
+        self.hear()
+
+    def hear(self) -> None:
+        """The reactor finds that something can be read."""
+        for reader in list(self.reactor.readers):
+            ended = reader.doRead()
+            if ended is not None:
+                reader.connectionLost(Failure(ended))
 
     def fill(self) -> int:
         """Until the transport takes nothing more; returns how many messages of 1,000 bytes."""
@@ -275,7 +284,7 @@ class Sending(SocketTestCase):
         self.tab.large = 200_000
         for _ in range(50):
             self.there.send(masked(b"?"))
-        self.transport.doRead()
+        self.hear()
         self.assertLess(self.tab.heard_before, 25)
 
     def test_more_behind_what_waits(self) -> None:
@@ -340,8 +349,13 @@ class Many(SocketTestCase):
                 if rng.random() < 0.7
                 else [step % 4]
             )
+            wires = [self.others[number][0] for number in told]
+            if wires and rng.random() < 0.6:
+                wires[0].send_all(wires, payload)
+            else:
+                for wire in wires:
+                    wire.send(payload)
             for number in told:
-                self.others[number][0].send(payload)
                 said[number] += frame(payload)
             if rng.random() < 0.2:
                 self.turn()
@@ -375,6 +389,24 @@ class Goodbye(SocketTestCase):
         self.read_all()
         self.assertRaises(OSError, self.here.send, b"after the end of what is written")
 
+    def test_violation_and_then_nothing(self) -> None:
+        """That they are gone is still noticed, before their time is up."""
+        self.say(b"\x81\x02{}")
+        self.write()
+        self.there.close()
+        self.hear()
+        self.assertTrue(self.transport.disconnected)
+        self.assertEqual(self.sockets.count, 0)
+
+    def test_gone(self) -> None:
+        """Without a goodbye."""
+        self.there.close()
+        self.hear()
+        self.hear()
+        self.assertTrue(self.transport.disconnected)
+        self.assertEqual((self.tab.said, self.sockets.count), (["lost"], 0))
+        self.assertEqual((len(self.sockets.inbox), self.reactor.readers), (0, set()))
+
     def test_ours(self) -> None:
         """We say it after what was said before, and wait for theirs."""
         self.wire.send(b"last")
@@ -382,6 +414,7 @@ class Goodbye(SocketTestCase):
         self.assertEqual(self.read(), frame(b"last") + close_frame(4000, "draining"))
         self.wire.close(4001, "again")
         self.wire.send(b"more")
+        self.wire.send_all([self.wire], b"more")
         self.turn()
         self.assertEqual(self.read(), b"")
         self.assertFalse(self.transport.disconnecting)
@@ -393,8 +426,11 @@ class Goodbye(SocketTestCase):
         self.wire.close(4000, "draining")
         self.reactor.advance(4.9)
         self.assertFalse(self.transport.disconnected)
+        self.there.send(masked(b"too late") * 2)
         self.reactor.advance(0.4)
+        self.hear()
         self.assertTrue(self.transport.disconnected)
+        self.assertEqual((self.tab.heard, self.reactor.readers), ([], set()))
 
     def test_theirs(self) -> None:
         """It is answered, and what comes after it is not read."""
@@ -548,5 +584,5 @@ class Pings(SocketTestCase):
     def test_many(self) -> None:
         """Any number of sockets have one timer."""
         for _ in range(50):
-            Socket(self.sockets, self.transport, IDENTITY, "")
+            self.open()
         self.assertEqual(len(self.reactor.getDelayedCalls()), 1)

@@ -1,0 +1,113 @@
+"""What comes over all plain connections is read in one round, past the reactor's own way to each.
+
+A reactor goes to each connection that can be read by way of a logging context and four methods, which
+costs more than to read a request does. So it watches one descriptor for all of them, an epoll of ours.
+What is not plain data, the end of a stream or an error, is left for Twisted's transport to find.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+__all__ = ["Inbox", "Received"]
+
+# How much of one connection is read in a round, and how many connections.
+_AT_ONCE = 65536
+_MANY = 1024
+
+
+class Received(Protocol):
+    """A protocol on a plain transport, and the kernel's socket under that. ``descriptor`` is the inbox's."""
+
+    sock: Any
+    transport: Any
+    descriptor: int | None
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came."""
+
+
+@implementer(IReadDescriptor)
+class Inbox:
+    """One for all connections of a listener. Where there is no epoll their transports go on reading."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._epoll: Any = None  # as long as there is anything in it
+        self._from: dict[int, Received] = {}
+
+    def __len__(self) -> int:
+        return len(self._from)
+
+    def add(self, wire: Received) -> None:
+        """Read it here from now on."""
+        if not hasattr(select, "epoll"):
+            return
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            self._reactor.addReader(self)
+        wire.transport.stopReading()
+        wire.descriptor = wire.sock.fileno()
+        self._from[wire.descriptor] = wire
+        self._epoll.register(wire.descriptor, select.EPOLLIN)
+
+    def leave(self, wire: Received) -> None:
+        """Read it here no more. Harmless when repeated."""
+        descriptor, wire.descriptor = wire.descriptor, None
+        if descriptor is None:
+            return
+        del self._from[descriptor]
+        if wire.sock.fileno() == descriptor:  # else it is closed, and the kernel has forgotten it
+            self._epoll.unregister(descriptor)
+        if not self._from:
+            self._reactor.removeReader(self)
+            self._epoll.close()
+            self._epoll = None
+
+    def give_back(self, wire: Received) -> None:
+        """Let its transport go on reading."""
+        if wire.descriptor is not None:
+            self.leave(wire)
+            wire.transport.startReading()
+
+    # -- IReadDescriptor
+
+    def fileno(self) -> int:
+        number: int = self._epoll.fileno()
+        return number
+
+    def logPrefix(self) -> str:
+        return "Inbox"
+
+    def doRead(self) -> None:
+        for descriptor, _ in self._epoll.poll(0, _MANY):
+            wire = self._from.get(descriptor)
+            if wire is None:  # what was read before it in this round ended it
+                continue
+            try:
+                data = wire.sock.recv(_AT_ONCE)
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            if not data:
+                self.give_back(wire)
+                continue
+            try:
+                wire.dataReceived(data)
+            except Exception:  # as Twisted does
+                self._log.failure("reading failed on a bug of ours")
+                wire.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor ends, and all that it reads with it."""
+        for wire in list(self._from.values()):
+            wire.transport.connectionLost(reason)
