@@ -302,7 +302,7 @@ def assemble(
             clock=clock,
             wheel=wheel,
             on_lost=directory.lost,
-            on_call=metrics.call,
+            observer=metrics,
             on_lagging=documents.lags,
             on_caught_up=documents.caught_up,
         )

@@ -6,7 +6,7 @@ It decodes, limits, dispatches and encodes. What a method does is the catalogue'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -38,7 +38,7 @@ from docsession.wheel import Wheel
 if TYPE_CHECKING:
     from docsession.sessions import BrowserSession, UserSession
 
-__all__ = ["SENT_AGAIN_WITHIN", "Connection", "Method"]
+__all__ = ["SENT_AGAIN_WITHIN", "CallObserver", "Connection", "Method"]
 
 # A page sends again what was not answered as soon as it is back; later what it sends is new.
 SENT_AGAIN_WITHIN = 30.0
@@ -62,6 +62,17 @@ class Method(Protocol):
         """Do it; returns an outcome (see :func:`docsession.rpc.result_outcome`)."""
 
 
+class CallObserver(Protocol):
+    """Counts pages' calls."""
+
+    @property
+    def answered_at_once(self) -> MutableMapping[str, int]:
+        """How many went well and took no time, by method."""
+
+    def call(self, method: str, outcome: str, seconds: float) -> None:
+        """It was answered: ``ok`` or an error's name."""
+
+
 class Connection(Outgoing):
     """Serves one socket. Its ``name`` is the tab's and outlives it; nothing else does."""
 
@@ -71,7 +82,7 @@ class Connection(Outgoing):
         "_clock",
         "_in_flight",
         "_methods",
-        "_on_call",
+        "_observer",
         "_on_lost",
         "_opened_at",
         "_patience",
@@ -100,7 +111,7 @@ class Connection(Outgoing):
         clock: IReactorTime,
         wheel: Wheel,
         on_lost: Callable[[Connection], None],
-        on_call: Callable[[str, str, float], None] = lambda method, outcome, seconds: None,
+        observer: CallObserver,
         on_lagging: Callable[[Any], None] = lambda tab: None,
         on_caught_up: Callable[[Any], None] = lambda tab: None,
     ) -> None:
@@ -118,7 +129,7 @@ class Connection(Outgoing):
         self._methods = methods
         self._clock = clock
         self._on_lost = on_lost
-        self._on_call = on_call
+        self._observer = observer
         self._running: set[Deferred[None]] | None = None  # none while it is idle
         self._rate = Rate(limits.calls_per_second, limits.calls_burst, clock.seconds())
         self._patience: Rate | None = None  # until it is tried
@@ -178,7 +189,7 @@ class Connection(Outgoing):
         if self._over:
             return
         try:
-            call = rpc.parse(payload, most=self._limits.batch)
+            call = rpc.parse(payload, self._limits.batch)
             answer = self._begin_all(call) if isinstance(call, list) else self._begin(call)
             if isinstance(answer, bytes):
                 self.send_answer(answer)
@@ -250,8 +261,8 @@ class Connection(Outgoing):
                 raise TooLarge(self._limits.answer_bytes)
         except Exception as error:
             return self._refusal(call, error, started)
-        # It took microseconds; to ask for the time again would take a tenth of them.
-        self._on_call(call.method, "ok", 0.0)
+        # It took microseconds: to ask for the time again would take a tenth of them, a call too.
+        self._observer.answered_at_once[call.method] += 1
         return None if call.id is None else rpc.result_answer(call.id, result)
 
     def _admitted(self, call: rpc.Call, now: float) -> Method:
@@ -290,7 +301,7 @@ class Connection(Outgoing):
             self._in_flight -= 1
             if method.before_open:
                 self._being_opened = False
-        self._on_call(call.method, "ok", self._clock.seconds() - started)
+        self._observer.call(call.method, "ok", self._clock.seconds() - started)
         return None if call.id is None else rpc.answer(call.id, outcome)
 
     def _refusal(self, call: rpc.Call, error: Exception, started: float) -> bytes | None:
@@ -299,7 +310,7 @@ class Connection(Outgoing):
             self._log.failure("{method} failed on a bug of ours", method=call.method[:100])
             error = InternalError()
         known = call.method if call.method in self._methods else "unknown"
-        self._on_call(known, error.name, self._clock.seconds() - started)
+        self._observer.call(known, error.name, self._clock.seconds() - started)
         return None if call.id is None else rpc.answer(call.id, rpc.error_outcome(error))
 
     def _count_refusal(self) -> None:

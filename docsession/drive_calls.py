@@ -89,8 +89,7 @@ class DriveCalls:
         """What :meth:`read` would give without asking Google, encoded; None: it would ask."""
         if method_id == _COMMENTS and not self._documents.is_watched(asked.file_id):
             return None
-        account = self._account
-        answer = self._cache.kept(account.id, _kept_by(account, asked.key), asked.max_age, now)
+        answer = self._cache.kept(self._account.id, _kept_by(self._account, asked.key), asked.max_age, now)
         return None if answer is None else answer.told
 
     async def read_data(self, request: DriveRequest) -> dict[str, Any]:

@@ -80,15 +80,19 @@ _messages = msgspec.json.Decoder(list[msgspec.Raw])
 _anything = msgspec.json.Decoder(msgspec.Raw)
 
 
-def _call(usual: _Usual) -> Call | None:
-    """None for one whose params or id are no good."""
+def _call(payload: bytes) -> Call | None:
+    """None for what is no object of that kind, or has params or an id that are no good."""
+    try:
+        usual = _usual(payload)
+    except msgspec.ValidationError:
+        return None
     params, call_id = bytes(usual.params), bytes(usual.id)
     if params[0] == _BRACE and (not call_id or (call_id[0] in _BEGINS_ID and len(call_id) <= _MAX_ID)):
         return Call(usual.method, params, call_id or None)
     return None
 
 
-def parse(payload: bytes, *, most: int) -> Call | Refused | list[Call | Refused]:
+def parse(payload: bytes, most: int) -> Call | Refused | list[Call | Refused]:
     """The call in one message; a list of them where it was a batch.
 
     What cannot be read at all is one :class:`Refused` with id null, and no batch.
@@ -96,13 +100,11 @@ def parse(payload: bytes, *, most: int) -> Call | Refused | list[Call | Refused]
     try:
         # Strings are kept as they came, so nobody looks at their bytes again.
         _ = payload.isascii() or payload.decode()
-        if (call := _call(_usual(payload))) is not None:
-            return call
-    except msgspec.ValidationError:
-        pass  # a batch, or something to refuse with the right words
+        call = _call(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Refused(b"null", ParseError("this is not JSON"))
-    return _unusual(payload, most)
+    # None: a batch, or something to refuse with the right words.
+    return call or _unusual(payload, most)
 
 
 def _unusual(payload: bytes, most: int) -> Call | Refused | list[Call | Refused]:
@@ -120,11 +122,8 @@ def _unusual(payload: bytes, most: int) -> Call | Refused | list[Call | Refused]
 
 
 def _one(message: msgspec.Raw) -> Call | Refused:
-    try:
-        if (call := _call(_usual(message))) is not None:
-            return call
-    except msgspec.ValidationError:
-        pass
+    if (call := _call(message)) is not None:
+        return call
     try:
         envelope = _envelope.decode(message)
     except msgspec.ValidationError:

@@ -58,8 +58,9 @@ def makeService(options: Options) -> IService:
         config, given = configured(options)
     except ConfigError as error:
         raise SystemExit(f"docsession: {error}") from None
-    # Before anything is due by it. (Every timer of a reactor asks it for the time.)
-    reactor.seconds = SteadyTime(time.time, _elapsed)  # type: ignore[method-assign]
+    # Before anything is due by it. (Every timer of a reactor asks it for the time, and every call of
+    # a page: to call a method is quicker than to call an object.)
+    reactor.seconds = SteadyTime(time.time, _elapsed).__call__  # type: ignore[method-assign]
     environment = Environment(
         config,
         given,

@@ -137,17 +137,16 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         Info("docsession_build", "What runs here.", registry=self.registry).info({"version": __version__})
-        self._google = Counter(
+        counter = partial(Counter, registry=self.registry)
+        self._google = counter(
             "docsession_google_requests",
             "Requests to Google, by Drive method and outcome (ok, a reason, no_answer, ...).",
             ["method", "outcome"],
-            registry=self.registry,
         )
-        self._units = Counter(
+        self._units = counter(
             "docsession_google_quota_units",
             "Quota units spent, by Google's table, by Drive method.",
             ["method"],
-            registry=self.registry,
         )
         self._calls = PlainCounter(
             "docsession_rpc_calls",
@@ -155,38 +154,31 @@ class Metrics:
             ["method", "outcome"],
             registry=self.registry,
         )
+        self.answered_at_once = self._calls.tally("ok")
         self._call_seconds = PlainHistogram(
             "docsession_rpc_call_seconds",
             "How long calls took.",
+            nothings=self.answered_at_once,
             buckets=(0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30),
             registry=self.registry,
         )
-        self._refreshes = Counter(
+        self._refreshes = counter(
             "docsession_grant_refreshes",
             "Refreshes of access tokens, by outcome (ok or Google's error).",
             ["outcome"],
-            registry=self.registry,
         )
-        self._sign_ins = Counter(
-            "docsession_sign_ins", "Sign-ins, by outcome.", ["outcome"], registry=self.registry
-        )
-        self._refused = Counter(
-            "docsession_sockets_refused",
-            "Sockets refused before 101, by why.",
-            ["why"],
-            registry=self.registry,
-        )
+        self._sign_ins = counter("docsession_sign_ins", "Sign-ins, by outcome.", ["outcome"])
+        self._refused = counter("docsession_sockets_refused", "Sockets refused before 101, by why.", ["why"])
         self._events = PlainCounter(
             "docsession_document_events",
             "document.changed sent, by how the change was seen.",
             ["via"],
             registry=self.registry,
         )
-        self._looks = Counter(
+        self._looks = counter(
             "docsession_looks",
             "Looks at watched documents, by what at (file, comments) and why.",
             ["at", "why"],
-            registry=self.registry,
         )
         self._settled = Histogram(
             "docsession_change_told_seconds",
@@ -200,34 +192,21 @@ class Metrics:
             buckets=(1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 3600),
             registry=self.registry,
         )
-        self._sweeps = Counter(
-            "docsession_feed_sweeps",
-            "Sweeps of users' change logs, by outcome.",
-            ["outcome"],
-            registry=self.registry,
+        self._sweeps = counter(
+            "docsession_feed_sweeps", "Sweeps of users' change logs, by outcome.", ["outcome"]
         )
-        self._runs = Counter(
-            "docsession_listing_runs",
-            "Live listings read again, by why.",
-            ["cause"],
-            registry=self.registry,
-        )
-        self._believed = Counter(
+        self._runs = counter("docsession_listing_runs", "Live listings read again, by why.", ["cause"])
+        self._believed = counter(
             "docsession_older_believed",
             "Times an older number of Google's stayed too long for a lagging replica.",
-            registry=self.registry,
         )
-        self._hints = Counter(
+        self._hints = counter(
             "docsession_hints",
             "Push notifications, by what became of them; missed: a change none came for.",
             ["outcome"],
-            registry=self.registry,
         )
-        self._retries = Counter(
-            "docsession_google_retries",
-            "Requests to Google sent again, by why.",
-            ["reason"],
-            registry=self.registry,
+        self._retries = counter(
+            "docsession_google_retries", "Requests to Google sent again, by why.", ["reason"]
         )
         self._waits = Histogram(
             "docsession_google_wait_seconds",
@@ -237,26 +216,24 @@ class Metrics:
             registry=self.registry,
         )
 
-        self._openings = Counter(
+        self._openings = counter(
             "docsession_channel_openings",
             "Push channels asked for: opened, renewed, or why not.",
             ["outcome"],
-            registry=self.registry,
         )
-        self._posts = Counter(
-            "docsession_channel_messages",
-            "What came in at the push address, by what it was.",
-            ["outcome"],
-            registry=self.registry,
+        self._posts = counter(
+            "docsession_channel_messages", "What came in at the push address, by what it was.", ["outcome"]
         )
 
     def google_request(self, method: str, outcome: str, units: int) -> None:
         self._google.labels(method, bounded(outcome)).inc()
         self._units.labels(method).inc(units)
 
+    # -- the connections' (docsession.connection.CallObserver)
+
     def call(self, method: str, outcome: str, seconds: float) -> None:
         self._calls.counts[method, outcome] += 1
-        self._call_seconds.observe(seconds)
+        self._call_seconds.observe(seconds if seconds > 0 else 0.0)
 
     def refreshed(self, outcome: str) -> None:
         self._refreshes.labels(bounded(outcome)).inc()

@@ -118,7 +118,9 @@ class FrameReader:
                     if key > end:
                         need = key - at
                         break
-                    length = _long_length(data[at + 2 : key])
+                    length = _int(data[at + 2 : key], "big")
+                    if length < 126 or key - at > 4:
+                        _check_long(length, 126 if key - at == 4 else 0x10000)
                 if (
                     first != _WHOLE_TEXT
                     or second < _MASKED
@@ -226,14 +228,12 @@ def _unmasked(data: bytes, key: int, stop: int) -> bytes:
     return (masked ^ mask).to_bytes(words << 2, "little")[4 : stop - key]
 
 
-def _long_length(written: bytes) -> int:
-    """A length that does not fit into a header's second byte."""
-    length = _int(written, "big")
+def _check_long(length: int, least: int) -> None:
+    """It did not fit into a header's second byte, nor, where it took eight more, into two."""
     if length >> 63:
         raise _Broken(_PROTOCOL_ERROR, "a length with its highest bit set")
-    if length < (126 if len(written) == 2 else 0x10000):
+    if length < least:
         raise _Broken(_PROTOCOL_ERROR, "a length in more bytes than it needs")
-    return length
 
 
 def _check_utf8(text: bytes | bytearray) -> None:

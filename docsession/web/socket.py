@@ -116,16 +116,16 @@ class Socket:
         """Send one UTF-8 text message."""
         if self._state != _OPEN:
             return
+        if self._reading:  # an answer, which nobody else gets
+            self._put(frame(payload))
+            return
         outbox = self._all.outbox
         data = outbox.frame if payload is outbox.payload else outbox.framed(payload)
         # As _put does it, whose call would cost as much as all of this.
         pending = self._pending
         if pending is None:
             self._pending = data
-            if not self._reading:
-                outbox.later(self)
-        elif self._reading:
-            self._add(pending, data)
+            outbox.later(self)
         elif pending is outbox.left and data is outbox.right:
             self._pending = outbox.both
         else:

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from docsession import rpc
 from docsession.config import Limits
 from docsession.connection import Connection
+from docsession.counting import Tally
 from docsession.errors import CloseCode, Forbidden
 from docsession.model import Identity
 from docsession.outgoing import tell_all
@@ -81,6 +82,7 @@ class ConnectionTestCase(SynchronousTestCase):
         self.lost: list[Connection] = []
         self.lagging: list[bool] = []
         self.counted: list[tuple[str, str]] = []
+        self.answered_at_once = Tally()
         self.waiting: list[Deferred[Any]] = []
         self.cancelled = 0
         self.browser: Any = FakeBrowser()
@@ -112,8 +114,12 @@ class ConnectionTestCase(SynchronousTestCase):
             on_lost=self.lost.append,
             on_lagging=lambda tab: self.lagging.append(True),
             on_caught_up=lambda tab: self.lagging.append(False),
-            on_call=lambda method, outcome, seconds: self.counted.append((method, outcome)),
+            observer=self,
         )
+
+    def call(self, method: str, outcome: str, seconds: float) -> None:
+        """A call that was waited for, or refused, was counted."""
+        self.counted.append((method, outcome))
 
     def do_open(self, connection: Connection, call: rpc.Call) -> Any:
         def opened(_: Any) -> str:
@@ -259,7 +265,10 @@ class Answering(ConnectionTestCase):
     def test_result(self) -> None:
         self.send("echo", "a", x=[1, {"y": None}])
         self.assertEqual(self.said("a"), {"result": {"x": [1, {"y": None}]}})
-        self.assertEqual(self.counted[-1], ("echo", "ok"))
+        if self.at_once:
+            self.assertEqual(self.answered_at_once, {"echo": 1})
+        else:
+            self.assertEqual(self.counted[-1], ("echo", "ok"))
 
     def test_refusal(self) -> None:
         self.send("refuse")

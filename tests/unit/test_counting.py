@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.openmetrics.exposition import generate_latest as generate_open
 from twisted.trial.unittest import SynchronousTestCase
 
-from docsession.counting import PlainCounter, PlainHistogram
+from docsession.counting import PlainCounter, PlainHistogram, Tally
 
 BUCKETS = (0.005, 0.02, 0.1, 1, 30)
 
@@ -72,3 +72,33 @@ class CountingTests(SynchronousTestCase):
         plain.counts[("a",)] += 1
         self.assertEqual(created(), [first])
         self.assertGreater(first, 1e9)
+
+    def test_tally(self) -> None:
+        """Counted another way, and the same is shown."""
+        labels = ["method", "outcome"]
+        plain = PlainCounter("docsession_calls", "Calls.", labels, registry=self.ours)
+        real = Counter("docsession_calls", "Calls.", labels, registry=self.theirs)
+        tally = plain.tally("ok")
+        for method, outcome in (("a", "ok"), ("b", "ok"), ("a", "ok"), ("a", "refused"), ("c", "refused")):
+            if outcome == "ok":
+                tally[method] += 1
+            else:
+                plain.counts[method, outcome] += 1
+            real.labels(method, outcome).inc()
+            self.assert_same()
+        plain.counts["a", "ok"] += 2
+        real.labels("a", "ok").inc(2)
+        self.assert_same()
+
+    def test_nothings(self) -> None:
+        tally = Tally()
+        plain = PlainHistogram(
+            "docsession_seconds", "Seconds.", buckets=BUCKETS, nothings=tally, registry=self.ours
+        )
+        real = Histogram("docsession_seconds", "Seconds.", buckets=BUCKETS, registry=self.theirs)
+        for name in "aab":
+            tally[name] += 1
+            real.observe(0.0)
+        plain.observe(0.5)
+        real.observe(0.5)
+        self.assert_same()
