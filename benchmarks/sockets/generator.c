@@ -2,7 +2,8 @@
  *
  * Reads commands on standard input, one a line, and answers each with one line of words "name=value":
  *
- *   group NAME ADDRESS FILE        connections to tcp:PORT or unix:PATH, as FILE describes them
+ *   group NAME ADDRESS FILE        connections to tcp:PORT or unix:PATH, as FILE describes them; nats:PORT
+ *                                  is tcp, and what is heard are NATS' messages, several to a frame
  *   open NAME COUNT ATONCE SECONDS open so many, and have each say what it is to say first
  *   close NAME                     cut all
  *   trigger NAME KIND WHERE FILE   what makes every connection of NAME hear one event: a message on the
@@ -94,7 +95,7 @@ struct group {
     int ask_count, trigger_count;
     struct connection *publisher;
     int line;
-    int returns;
+    int returns, nats;
     int opened, failed, back;
     uint64_t frames, bytes, pings, closed, strange;
     char error[400];
@@ -410,8 +411,40 @@ static void heard_first(struct connection *c, const char *text, size_t length) {
         say_first(c);
 }
 
+/* NATS' own protocol. Its server never cuts a message in two frames. */
+static void heard_nats(struct connection *c, const char *text, size_t length) {
+    struct group *g = c->group;
+    const char *end = text + length, *line_end;
+    g->frames++;
+    g->bytes += length;
+    for (; text < end && (line_end = FIND(text, (size_t)(end - text), "\r\n")); text = line_end + 2) {
+        if (!memcmp(text, "MSG ", 4)) {
+            const char *size = memrchr(text, ' ', (size_t)(line_end - text));
+            size_t payload = strtoul(size, NULL, 10);
+            text = line_end + 2;
+            line_end = text + payload;
+            if (line_end + 2 > end) break;
+            if (mode == FANOUT && g == target) heard_event(c, text, payload);
+        } else if (!memcmp(text, "PONG", 4) && c->state == STARTING) {
+            is_open(c);
+        } else if (!memcmp(text, "PING", 4)) {
+            static char pong[32];
+            send_all(c, pong, frame(pong, "PONG\r\n", 6, 2));
+        } else if (memcmp(text, "INFO ", 5)) {
+            break;
+        }
+    }
+    if (text == end) return;
+    note(g, text, (size_t)(end - text));
+    g->strange++;
+}
+
 static void heard_text(struct connection *c, const char *text, size_t length) {
     struct group *g = c->group;
+    if (g->nats) {
+        heard_nats(c, text, length);
+        return;
+    }
     g->frames++;
     g->bytes += length;
     c->frames++;
@@ -611,10 +644,11 @@ static void take_ask(struct group *g, const char *kind, struct text text) {
 }
 
 static void address(struct group *g, const char *text) {
-    if (!strncmp(text, "tcp:", 4)) {
+    g->nats = !strncmp(text, "nats:", 5);
+    if (g->nats || !strncmp(text, "tcp:", 4)) {
         struct sockaddr_in *in = (struct sockaddr_in *)&g->address;
         in->sin_family = AF_INET;
-        in->sin_port = htons((uint16_t)atoi(text + 4));
+        in->sin_port = htons((uint16_t)atoi(strchr(text, ':') + 1));
         in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         g->domain = AF_INET;
         g->address_length = sizeof *in;

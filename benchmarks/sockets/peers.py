@@ -32,6 +32,7 @@ _PACKAGES = {
 }
 _NODE_WS = "ws@^8.18"
 _NCHAN = "libnginx-mod-nchan"
+_NATS = "nats-server"
 
 
 class Missing(Exception):
@@ -42,7 +43,8 @@ class Missing(Exception):
 class Peer:
     """``install`` raises Missing; ``argv`` is the command for a port, ``files`` what lies where it
     runs. ``most`` is to how many tabs it can tell something in a time worth waiting for, ``answers``
-    whether it has requests at all, ``calls`` whether also such as have to be read."""
+    whether it has requests at all, ``calls`` whether also such as have to be read; ``speaks`` is what
+    the generator calls its protocol."""
 
     name: str
     what: str
@@ -52,6 +54,7 @@ class Peer:
     flights: tuple[int, ...] = (1, 8)
     answers: bool = True
     calls: bool = False
+    speaks: str = "tcp"
     files: Callable[[int], dict[str, str]] = lambda port: {}
 
 
@@ -77,7 +80,7 @@ class Running:
 
     @property
     def address(self) -> str:
-        return f"tcp:{self.port}"
+        return f"{self.peer.speaks}:{self.port}"
 
     def pids(self) -> list[int]:
         """Its processes."""
@@ -146,18 +149,26 @@ def _nchan_module() -> Path:
 
 
 def _nchan() -> None:
-    """Debian's package is unpacked here, which needs no root; nginx must be there."""
     if nginx() is None:
         raise Missing("there is no nginx (Debian: nginx-light)")
-    if _nchan_module().exists():
+    _debian(_NCHAN, _nchan_module())
+
+
+def _nats_server() -> Path:
+    return HOME / "deb" / "usr" / "sbin" / "nats-server"
+
+
+def _debian(name: str, made: Path) -> None:
+    """Debian's package is unpacked here, which needs no root; ``made`` is a file of it."""
+    if made.exists():
         return
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise Missing(f"this is no Debian, where {_NCHAN} would come from")
+        raise Missing(f"this is no Debian, where {name} would come from")
     home = HOME / "deb"
     home.mkdir(parents=True, exist_ok=True)
-    _run(["apt-get", "download", _NCHAN], f"apt-get did not download {_NCHAN} (apt-get update?)", cwd=home)
-    for package in home.glob(f"{_NCHAN}_*.deb"):
-        _run(["dpkg-deb", "-x", str(package), str(home)], f"{_NCHAN} was not unpacked")
+    _run(["apt-get", "download", name], f"apt-get did not download {name} (apt-get update?)", cwd=home)
+    for package in home.glob(f"{name}_*.deb"):
+        _run(["dpkg-deb", "-x", str(package), str(home)], f"{name} was not unpacked")
 
 
 def _nothing() -> None:
@@ -205,6 +216,15 @@ http {{
     return {"nginx.conf": text}
 
 
+def _nats_conf(port: int) -> dict[str, str]:
+    text = f"""
+listen: "127.0.0.1:-1"
+max_connections: 20000
+websocket {{ listen: "127.0.0.1:{port}", no_tls: true, compression: false }}
+"""
+    return {"nats.conf": text}
+
+
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
@@ -243,6 +263,15 @@ PEERS: dict[str, Peer] = {
             lambda port: [str(nginx()), "-p", "./", "-e", "error.log", "-c", "nginx.conf"],
             answers=False,
             files=_nchan_conf,
+        ),
+        Peer(
+            "nats",
+            "nats-server (Go)",
+            lambda: _debian(_NATS, _nats_server()),
+            lambda port: [str(_nats_server()), "-c", "nats.conf", "-l", "nats.log"],
+            answers=False,
+            speaks="nats",
+            files=_nats_conf,
         ),
         Peer(
             "node-ws",

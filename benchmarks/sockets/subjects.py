@@ -17,6 +17,7 @@ from benchmarks.sockets.peers import Running
 __all__ = [
     "AT_ONCE",
     "FLIGHT_DOCUMENTS",
+    "NatsSubject",
     "OurSubject",
     "PeerSubject",
     "Subject",
@@ -250,6 +251,23 @@ class PeerSubject(Subject):
 
     def comers(self, count: int) -> list[Script]:
         return [Script(upgrade("/ask" if self.answers else "/sub/come"))] * count
+
+
+class NatsSubject(PeerSubject):
+    """nats-server, over its websockets and in its own protocol."""
+
+    def watchers(self, tabs: int) -> list[Script]:
+        return [self._client(f"SUB fan{tabs} 1\r\n")] * tabs
+
+    def arm(self, group: str, tabs: int) -> None:
+        self.generator.group(f"pub{tabs}", self.server.address, [self._client()])
+        self.generator.open(f"pub{tabs}", 1)
+        publish = b"PUB fan%d %d\r\n%b\r\n" % (tabs, len(self._event), self._event)
+        self.generator.trigger_by_message(group, f"pub{tabs}", [publish])
+
+    def _client(self, more: str = "") -> Script:
+        connect = f'CONNECT {{"verbose":false,"pedantic":false}}\r\n{more}PING\r\n'
+        return Script(upgrade("/"), say=[connect.encode()])
 
 
 def upgrade(path: str) -> bytes:

@@ -14,6 +14,7 @@ from benchmarks.sockets.ours import Ours
 from benchmarks.sockets.peers import Peer, Running
 from benchmarks.sockets.subjects import (
     FLIGHT_DOCUMENTS,
+    NatsSubject,
     OurSubject,
     PeerSubject,
     Subject,
@@ -48,7 +49,8 @@ def together(
         event = event_like_ours()
         for peer in peers:
             running = stack.enter_context(Running(peer, directory))
-            subjects.append(PeerSubject(running, event=event))
+            subject = NatsSubject if peer.speaks == "nats" else PeerSubject
+            subjects.append(subject(running, event=event))
         for subject in subjects:
             stack.enter_context(subject)
         yield subjects
