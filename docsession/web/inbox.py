@@ -51,13 +51,17 @@ class Inbox:
         """Read it here from now on."""
         if not hasattr(select, "epoll"):
             return
-        if self._epoll is None:
-            self._epoll = select.epoll()
-            self._reactor.addReader(self)
+        descriptor = wire.sock.fileno()
+        try:
+            if self._epoll is None:
+                self._epoll = select.epoll()
+                self._reactor.addReader(self)
+            self._epoll.register(descriptor, select.EPOLLIN)
+        except OSError:
+            return  # of descriptors or watches the kernel gives no more
         wire.transport.stopReading()
-        wire.descriptor = wire.sock.fileno()
-        self._from[wire.descriptor] = wire
-        self._epoll.register(wire.descriptor, select.EPOLLIN)
+        wire.descriptor = descriptor
+        self._from[descriptor] = wire
 
     def leave(self, wire: Received) -> None:
         """Read it here no more. Harmless when repeated."""

@@ -182,6 +182,25 @@ class InboxTestCase(SynchronousTestCase):
         self.assertEqual((self.one.lost, self.other.lost), ([ConnectionLost], [ConnectionLost]))
         self.assertEqual(self.reactor.readers, set())
 
+    def test_no_room_in_the_kernel(self) -> None:
+        """Who comes then is read by its transport, and those before as before."""
+
+        class Full:
+            def register(self, descriptor: int, events: int) -> None:
+                raise OSError(28, "No space left on device")
+
+        real, self.inbox._epoll = self.inbox._epoll, Full()
+        wire = Wire(self)
+        self.inbox._epoll = real
+        self.assertEqual(len(self.inbox), 2)
+        for each in (wire, self.one):
+            each.there.send(b"x")
+        self.turn()
+        self.assertEqual((wire.heard, self.one.heard), ([b"x"], [b"x"]))
+        wire.there.close()
+        self.turn()
+        self.assertEqual(wire.lost, [ConnectionDone])
+
     def test_without_epoll(self) -> None:
         """Everybody's transport reads, as by itself."""
         self.patch(select, "epoll", None)
