@@ -169,7 +169,9 @@ def collect(response: IResponse, most: int) -> Deferred[bytes]:
 
 
 def given_up(error: Exception) -> bool:
-    """Whether it is a cancellation in the wrapping that twisted.web puts around it."""
+    """Whether it is a cancellation, as twisted.web says it: wrapped, or before there is a connection."""
+    if isinstance(error, ConnectingCancelledError):
+        return True
     return any(reason.check(CancelledError) for reason in getattr(error, "reasons", None) or ())
 
 

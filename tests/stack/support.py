@@ -20,9 +20,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectingCancelledError, ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -507,6 +507,7 @@ class MediaAgent:
         self.holding = False
         self.asked: list[Deferred[Stream]] = []
         self.cancelled = 0
+        self.connected = True
 
     def request(self, method: bytes, uri: bytes, headers: Any = None, body: Any = None) -> Any:
         if not self.holding or b"alt=media" not in uri:
@@ -526,8 +527,10 @@ class MediaAgent:
     def _cancelled(self, answer: Any) -> None:
         self.asked.remove(answer)
         self.cancelled += 1
-        # As twisted.web says that it was given up.
-        answer.errback(ResponseNeverReceived([Failure(CancelledError())]))
+        # As Twisted says that it was given up.
+        address = HostnameAddress(b"127.0.0.1", 443)
+        waiting = ResponseNeverReceived([Failure(CancelledError())])
+        answer.errback(waiting if self.connected else ConnectingCancelledError(address))
 
 
 _SANDBOX_KEYS: list[Any] = []

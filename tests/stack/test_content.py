@@ -371,10 +371,11 @@ def test_a_sign_out_cuts_it(browser: Browser) -> None:
     assert cut(exchange)
 
 
-def test_a_sign_out_before_the_first_byte_is_401(browser: Browser) -> None:
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_sign_out_before_the_first_byte_is_401(browser: Browser, connected: bool) -> None:
     web = browser.web
     page = browser.page()
-    web.media.holding = True
+    web.media.holding, web.media.connected = True, connected
     exchange = browser.begin("GET", content(web, "River bend.png"))
     assert web.media.asked
     page.call("session.sign_out")
