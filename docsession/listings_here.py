@@ -9,7 +9,7 @@ from typing import Any
 from docsession.directory import Directory
 from docsession.document import Document
 from docsession.interfaces import Bus
-from docsession.listings import LISTING_KINDS, TOUCHED
+from docsession.listings import LISTING_KINDS, TOUCHED, Listings
 from docsession.sweeping import SWEPT
 from docsession.user_channel import UserChannel
 
@@ -24,11 +24,10 @@ class ListingsHere:
 
     def moved(self, via: str, document: Document) -> None:
         """A watched document changed."""
-        for user in self._directory.live_users():
-            if user.listings_made is not None:
-                # Of who does not watch it, only those that show it: the rest their own feed says.
-                seen = document.file if user.id in document.watchers else None
-                user.listings_made.touched({document.id: seen})
+        for user_id, listings in self._all():
+            # Of who does not watch it, only those that show it: the rest their own feed says.
+            seen = document.file if user_id in document.watchers else None
+            listings.touched({document.id: seen})
 
     def hinted(self, user_id: str) -> None:
         """A push notification was about no document that this user watches here."""
@@ -55,6 +54,10 @@ class ListingsHere:
             user.wrote_elsewhere(message["files"])
 
     def _missed(self) -> None:
-        for user in self._directory.live_users():
-            if user.listings_made is not None:
-                user.listings_made.missed()
+        for _, listings in self._all():
+            listings.missed()
+
+    def _all(self) -> list[tuple[str, Listings]]:
+        """Of the few users who have some."""
+        users = self._directory.live_users()
+        return [(user.id, user.listings_made) for user in users if user.listings_made is not None]

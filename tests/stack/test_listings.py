@@ -124,6 +124,19 @@ def test_a_peers_write_brings_in_what_this_user_watches(stack: Stack) -> None:
     assert names(ann) == [{"Brought in"}]
 
 
+def test_what_this_user_does_not_watch_is_left_to_their_own_feed(stack: Stack) -> None:
+    """What others see of it is nobody's business here, not even whether it would be listed."""
+    ann = watch(stack, q="name = 'Brought in'")
+    talk = stack.file("Talk for the shops")
+    bob = stack.signed_in_tab(BOB)
+    bob.call("documents.watch", fileId=talk)
+    before = lists(stack)
+    bob.call("drive.files.update", fileId=talk, requestBody={"name": "Brought in"})
+    assert (lists(stack), names(ann)) == (before, [])
+    stack.advance(61)
+    assert names(ann) == [{"Brought in"}]
+
+
 def test_a_write_whose_outcome_is_unknown_is_looked_for(stack: Stack) -> None:
     ann = watch(stack)
     stack.faults({"match": {"method": "drive.files.create"}, "times": 1, "after": True, "drop": True})
