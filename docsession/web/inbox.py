@@ -2,7 +2,9 @@
 
 A reactor goes to each connection that can be read by way of a logging context and four methods, which
 costs more than to read a request does. So it watches one descriptor for all of them, an epoll of ours.
-What is not plain data, the end of a stream or an error, is left for Twisted's transport to find.
+
+Only connections are read here that nothing waits to be written to: where a reactor waits to write, it
+hears of the end too, and must read what came before that.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import select
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -58,6 +61,7 @@ class Inbox:
                 self._reactor.addReader(self)
             self._epoll.register(descriptor, select.EPOLLIN)
         except OSError:
+            self._end_if_empty()
             return  # of descriptors or watches the kernel gives no more
         wire.transport.stopReading()
         wire.descriptor = descriptor
@@ -71,16 +75,19 @@ class Inbox:
         del self._from[descriptor]
         if wire.sock.fileno() == descriptor:  # else it is closed, and the kernel has forgotten it
             self._epoll.unregister(descriptor)
-        if not self._from:
-            self._reactor.removeReader(self)
-            self._epoll.close()
-            self._epoll = None
+        self._end_if_empty()
 
     def give_back(self, wire: Received) -> None:
         """Let its transport go on reading."""
         if wire.descriptor is not None:
-            self.leave(wire)
             wire.transport.startReading()
+            self.leave(wire)
+
+    def _end_if_empty(self) -> None:
+        if not self._from and self._epoll is not None:
+            self._reactor.removeReader(self)
+            self._epoll.close()
+            self._epoll = None
 
     # -- IReadDescriptor
 
@@ -97,21 +104,26 @@ class Inbox:
             if wire is None:  # what was read before it in this round ended it
                 continue
             try:
-                data = wire.sock.recv(_AT_ONCE)
-            except BlockingIOError:
-                continue
-            except OSError:
-                data = b""
-            if not data:
-                self.give_back(wire)
-                continue
-            try:
-                wire.dataReceived(data)
-            except Exception:  # as Twisted does
+                try:
+                    data = wire.sock.recv(_AT_ONCE)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    wire.transport.connectionLost(Failure(CONNECTION_LOST))
+                    continue
+                if data:
+                    wire.dataReceived(data)
+                else:
+                    wire.transport.readConnectionLost(Failure(CONNECTION_DONE))
+            except BaseException:  # as the reactor does: it ends this one, and no other
                 self._log.failure("reading failed on a bug of ours")
                 wire.transport.abortConnection()
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor ends, and all that it reads with it."""
         for wire in list(self._from.values()):
-            wire.transport.connectionLost(reason)
+            try:
+                wire.transport.connectionLost(reason)
+            except Exception:  # the others are to hear of it too
+                self._log.failure("the end of a connection was not taken, by a bug of ours")
+            self.leave(wire)

@@ -103,9 +103,8 @@ class Socket:
         self._tab: Connection | None = None
         if self.sock is None or transport.producer is not None:
             self._become_producer()
+        # The inbox's, from the first write on that nothing waits before.
         self.descriptor: int | None = None
-        if self.sock is not None:
-            all_sockets.inbox.add(self)
         all_sockets.count += 1
         all_sockets.wheel.at(self._heard + all_sockets.limits.ping_every, self)
         self._tab = all_sockets.connect(self, identity, origin)
@@ -137,18 +136,20 @@ class Socket:
         data = outbox.frame if payload is outbox.payload else outbox.framed(payload)
         left = outbox.left if data is outbox.right else b""
         fresh = []
-        for wire in wires:
-            pending = wire._pending
-            if pending is None and wire._state == _OPEN and not wire._reading:
-                wire._pending = data
-                fresh.append(wire)
-            elif pending is left:
-                wire._pending = outbox.both
-            else:
-                wire.send(payload)
-                left = outbox.left if data is outbox.right else b""
-        if fresh:
-            outbox.later(*fresh)
+        try:
+            for wire in wires:
+                pending = wire._pending
+                if pending is None and wire._state == _OPEN and not wire._reading:
+                    wire._pending = data
+                    fresh.append(wire)
+                elif pending is left:
+                    wire._pending = outbox.both
+                else:
+                    wire.send(payload)
+                    left = outbox.left if data is outbox.right else b""
+        finally:
+            if fresh:
+                outbox.later(*fresh)
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake. Harmless when repeated."""
@@ -228,8 +229,9 @@ class Socket:
             return
         self._pending = None
         data = b"".join(pending) if isinstance(pending, list) else pending
-        if self._spilt:
-            self._spilt = self.sock is None or not is_clear(self.transport)
+        if self._spilt and self.sock is not None and is_clear(self.transport):
+            self._spilt = False
+            self._all.inbox.add(self)
         if not self._spilt:
             # As not_taken does it, whose call would show: with many tabs this is what most time is spent in.
             try:
@@ -240,6 +242,7 @@ class Socket:
                 return
             self._spilt = True
             data = data[taken:]
+        self._all.inbox.give_back(self)
         if self.sock is not None and self.transport.producer is not self:
             self._become_producer()
         self.transport.write(data)
@@ -291,6 +294,7 @@ class Socket:
             # Closed as a whole, it would take back what the other side has not read yet. TLS waits
             # for the other side by itself.
             plain = self.sock is not None
+            self._all.inbox.give_back(self)
             self._lose(self.transport.loseWriteConnection if plain else self.transport.loseConnection)
 
     def _say_goodbye(self, last: bytes, within: float) -> None:
@@ -305,8 +309,7 @@ class Socket:
     def _lose(self, lose: Callable[[], None]) -> None:
         # As long as there is a producer, a transport that is full does not close, and TLS never does.
         self.transport.unregisterProducer()
-        # Which ends the reading too, or goes on to see the end of it.
-        self._all.inbox.give_back(self)
+        self._all.inbox.leave(self)
         lose()
         self._part()
 

@@ -699,6 +699,13 @@ class SlowReaders(ConnectionTestCase):
         self.read()
         self.assertEqual(self.wire.raw, [b'{"n": 1}', b'{"n": 2}'])
 
+    def test_too_much_for_one_of_all(self) -> None:
+        """It lags, and is not ended: states can be told again."""
+        self.stop_reading()
+        for _ in range(40):
+            tell_all([self.tab], b"x" * 10_000)
+        self.assertEqual((self.lagging, self.wire.closed), ([True], None))
+
 
 class Ending(ConnectionTestCase):
     """After the end nothing is sent, done or left."""

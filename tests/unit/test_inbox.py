@@ -5,10 +5,11 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet import tcp
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -32,6 +33,7 @@ class Wire:
         self.heard: list[bytes] = []
         self.lost: list[Any] = []
         self.then: Callable[[], None] | None = None
+        self.at_end: Callable[[], None] = lambda: None
         case.inbox.add(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -41,9 +43,14 @@ class Wire:
 
     def connectionLost(self, reason: Failure) -> None:
         self.lost.append(reason.type)
+        self.at_end()
         self.inbox_of.leave(self)
 
     inbox_of: Inbox
+
+
+def _fail(bug: type[BaseException]) -> None:
+    raise bug
 
 
 class InboxTestCase(SynchronousTestCase):
@@ -108,8 +115,7 @@ class InboxTestCase(SynchronousTestCase):
         self.one.there.send(b"never read")
         self.one.there.close()
         self.turn()
-        self.assertEqual(self.one.heard, [])
-        self.assertIn(self.one.transport, self.reactor.readers)
+        self.assertEqual((self.one.heard, self.one.lost), ([], [ConnectionLost]))
 
     def test_no_data_after_all(self) -> None:
         self.one.there.send(b"read by somebody else")
@@ -140,19 +146,29 @@ class InboxTestCase(SynchronousTestCase):
         self.assertEqual(len(self.inbox), 1)
 
     def test_a_bug(self) -> None:
-        """Ends one connection, and disturbs no other."""
+        """Ends one connection, and disturbs no other, whatever it is."""
+        for bug in (ValueError, GeneratorExit):
+            wire = Wire(self)
+            wire.then = partial(_fail, bug)
+            for each in (wire, self.other):
+                each.there.send(b"x")
+            self.turn()
+            self.assertEqual(len(self.flushLoggedErrors(bug)), 1)
+            self.assertEqual((wire.heard, wire.lost), ([b"x"], [ConnectionAborted]))
+            self.assertEqual(self.other.heard.pop(), b"x")
+            self.assertEqual((len(self.inbox), self.reactor.readers), (2, {self.inbox}))
 
-        def fail() -> None:
-            raise ValueError
-
-        self.one.then = fail
+    def test_given_back(self) -> None:
+        """Its transport reads what came, and nobody here wakes up for it."""
         self.one.there.send(b"x")
-        self.other.there.send(b"x")
+        self.inbox.give_back(self.one)
+        self.assertEqual(select.select([self.inbox.fileno()], [], [], 0)[0], [])
         self.turn()
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
-        self.assertTrue(self.one.lost)
-        self.assertEqual(self.other.heard, [b"x"])
-        self.assertEqual(len(self.inbox), 1)
+        self.assertEqual((self.one.heard, len(self.inbox)), ([b"x"], 1))
+        self.inbox.add(self.one)
+        self.one.there.send(b"y")
+        self.turn()
+        self.assertEqual((self.one.heard, self.reactor.readers), ([b"x", b"y"], {self.inbox}))
 
     def test_nobody(self) -> None:
         """With the last of them the reactor is left, and entered again with the next."""
@@ -178,9 +194,13 @@ class InboxTestCase(SynchronousTestCase):
         self.assertEqual(again.heard, [b"x"])
 
     def test_the_reactor_ends(self) -> None:
+        """All hear of it, though one of them does not take it well."""
+        for wire in (self.one, self.other):
+            wire.at_end = partial(_fail, ValueError)
         self.inbox.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
         self.assertEqual((self.one.lost, self.other.lost), ([ConnectionLost], [ConnectionLost]))
-        self.assertEqual(self.reactor.readers, set())
+        self.assertEqual((len(self.inbox), self.reactor.readers), (0, set()))
 
     def test_no_room_in_the_kernel(self) -> None:
         """Who comes then is read by its transport, and those before as before."""
@@ -191,6 +211,7 @@ class InboxTestCase(SynchronousTestCase):
 
         real, self.inbox._epoll = self.inbox._epoll, Full()
         wire = Wire(self)
+        self.assertIn(wire.transport, self.reactor.readers)
         self.inbox._epoll = real
         self.assertEqual(len(self.inbox), 2)
         for each in (wire, self.one):
@@ -200,6 +221,27 @@ class InboxTestCase(SynchronousTestCase):
         wire.there.close()
         self.turn()
         self.assertEqual(wire.lost, [ConnectionDone])
+
+    def test_no_room_for_the_inbox_itself(self) -> None:
+        """The next that comes finds it as if nothing had been."""
+        inbox = Wire.inbox_of = self.inbox = Inbox(self.reactor)
+        adding = self.reactor.addReader
+
+        def full(reader: Any) -> None:
+            if reader is inbox:
+                raise OSError(28, "No space left on device")
+            adding(reader)
+
+        self.patch(self.reactor, "addReader", full)
+        first = Wire(self)
+        self.patch(self.reactor, "addReader", adding)
+        second = Wire(self)
+        self.assertEqual(len(inbox), 1)
+        self.assertIn(inbox, self.reactor.readers)
+        for wire in (first, second):
+            wire.there.send(b"x")
+        self.turn()
+        self.assertEqual((first.heard, second.heard), ([b"x"], [b"x"]))
 
     def test_without_epoll(self) -> None:
         """Everybody's transport reads, as by itself."""

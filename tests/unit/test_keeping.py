@@ -65,6 +65,14 @@ class Rest(KeepingTestCase):
         self.assertEqual(self.document.stored, self.document.mark)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_old_proofs(self) -> None:
+        """What proves nothing any more is forgotten with the next that is stored."""
+        self.document.prove("bob", file=self.clock.seconds())
+        self.change(1)
+        self.clock.advance(601)
+        self.change(2)
+        self.assertEqual(list(self.document.eyes), [])
+
     def test_seldom(self) -> None:
         """What changes now and then is stored at once each time."""
         for number in range(1, 5):

@@ -308,6 +308,67 @@ class Sending(SocketTestCase):
         self.read_all()
         self.assertEqual(self.tab.said, ["held up", "drained"])
 
+    def test_who_is_slow_is_read_by_its_transport(self) -> None:
+        """A reactor that waits to write hears of the end, too: what was said before it must be read first."""
+        self.wire.send(b"{}")
+        self.turn()
+        self.assertEqual(self.reactor.readers, {self.sockets.inbox})
+        self.fill()
+        self.assertEqual(self.reactor.readers, {self.transport})
+        self.say(masked(b"still here"))
+        self.read_all()
+        self.wire.send(b"{}")
+        self.turn()
+        self.assertEqual(self.reactor.readers, {self.sockets.inbox})
+        self.say(masked(b"again"))
+        self.assertEqual(self.tab.heard, [b"still here", b"again"])
+
+    def test_last_words_of_who_is_slow(self) -> None:
+        """It drains a little, says something and is gone, all before the reactor looks."""
+        from twisted.internet.epollreactor import EPollReactor  # which only Linux has
+
+        reactor: Any = EPollReactor()  # type: ignore[no-untyped-call]
+        self.addCleanup(reactor._poller.close)
+        self.addCleanup(reactor.waker.connectionLost, None)
+        self.addCleanup(reactor.removeAll)
+        transport = self.transport = tcp.Connection(self.here, None, reactor)
+        transport.connected = 1  # type: ignore[assignment]
+        transport.startReading()
+        self.sockets = Sockets(
+            reactor,
+            Limits(),
+            Wheel(self.reactor),  # type: ignore[arg-type]
+            lambda wire, identity, origin: self.tab,
+        )
+        self.wire = None
+        self.open()
+        self.wire.send(b"{}")
+        self.wire.flush()
+        while self.wire.ready:
+            self.wire.send(b"x" * 60_000)
+            self.wire.flush()
+        while self.read():
+            pass
+        self.there.send(masked(b"last words"))
+        self.there.close()
+        for _ in range(10):
+            reactor.doIteration(0)
+        self.assertEqual(self.tab.heard, [b"last words"])
+        self.assertTrue(transport.disconnected)
+
+    def test_a_bug_in_the_middle_of_many(self) -> None:
+        """Who was before it is told all the same."""
+
+        class Broken:
+            _pending = [b"much"]
+
+            def send(self, payload: bytes) -> None:
+                raise ValueError
+
+        self.assertRaises(ValueError, self.wire.send_all, [self.wire, Broken()], b"{}")
+        self.turn()
+        self.assertEqual(self.read(), frame(b"{}"))
+
     def test_a_bug(self) -> None:
         """One wire on which sending fails keeps nothing of what waits on others."""
 
@@ -350,11 +411,13 @@ class Many(SocketTestCase):
                 else [step % 4]
             )
             wires = [self.others[number][0] for number in told]
-            if wires and rng.random() < 0.6:
-                wires[0].send_all(wires, payload)
-            else:
-                for wire in wires:
-                    wire.send(payload)
+            cut = rng.randrange(len(wires) + 1)
+            for some in (wires[:cut], wires[cut:]):
+                if some and rng.random() < 0.6:
+                    some[0].send_all(some, payload)
+                else:
+                    for wire in some:
+                        wire.send(payload)
             for number in told:
                 said[number] += frame(payload)
             if rng.random() < 0.2:
@@ -400,6 +463,9 @@ class Goodbye(SocketTestCase):
 
     def test_gone(self) -> None:
         """Without a goodbye."""
+        self.wire.send(b"{}")
+        self.turn()
+        self.assertEqual(self.reactor.readers, {self.sockets.inbox})
         self.there.close()
         self.hear()
         self.hear()
@@ -434,7 +500,11 @@ class Goodbye(SocketTestCase):
 
     def test_theirs(self) -> None:
         """It is answered, and what comes after it is not read."""
+        self.wire.send(b"{}")
+        self.turn()
+        self.assertEqual(self.read(), frame(b"{}"))
         self.say(masked(b"\x03\xe8", CLOSE) + masked(b"more"))
+        self.assertEqual(self.reactor.readers, set())
         self.assertEqual(self.read(), close_frame(1000))
         self.assertTrue(self.transport.disconnecting)
         self.assertEqual((self.tab.heard, self.tab.said), ([], ["lost"]))

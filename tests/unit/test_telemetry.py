@@ -277,6 +277,7 @@ class MetricsText(SynchronousTestCase):
         self.metrics.google_request("drive.files.get", "ok", 5)
         self.metrics.call("session.open", "too_many", 0.01)
         self.metrics.call("session.open", "ok", -1)  # the clock was set back
+        self.metrics.answered_at_once["session.open"] += 3
         self.metrics.refreshed("invalid_grant")
         self.metrics.sign_in("ok")
         self.metrics.socket_refused("origin")
@@ -287,7 +288,8 @@ class MetricsText(SynchronousTestCase):
             (("docsession_google_requests_total", "drive.files.get", "ok"), 2),
             (("docsession_google_quota_units_total", "drive.files.get"), 10),
             (("docsession_rpc_calls_total", "session.open", "too_many"), 1),
-            (("docsession_rpc_call_seconds_count",), 2),
+            (("docsession_rpc_calls_total", "session.open", "ok"), 4),
+            (("docsession_rpc_call_seconds_count",), 5),
             (("docsession_rpc_call_seconds_sum",), 0.01),
             (("docsession_grant_refreshes_total", "invalid_grant"), 1),
             (("docsession_sign_ins_total", "ok"), 1),
