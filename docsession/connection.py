@@ -190,7 +190,7 @@ class Connection(Outgoing):
             return
         try:
             call = rpc.parse(payload, self._limits.batch)
-            answer = self._begin_all(call) if isinstance(call, list) else self._begin(call)
+            answer = self._begin(call) if isinstance(call, rpc.Call) else self._begin_other(call)
             if isinstance(answer, bytes):
                 self.send_answer(answer)
             elif answer is not None:
@@ -240,17 +240,19 @@ class Connection(Outgoing):
         if said is not None:
             self.send_answer(said)
 
-    def _begin_all(self, calls: list[rpc.Call | rpc.Refused]) -> Answer:
-        batch = Batch(self._limits.answer_bytes)
-        for call in calls:
-            # An earlier one may have ended the session.
-            batch.add(call.id, None if self._over else self._begin(call))
-        return batch.answer()
-
-    def _begin(self, call: rpc.Call | rpc.Refused) -> Answer:
+    def _begin_other(self, call: rpc.Call | rpc.Refused | list[rpc.Call | rpc.Refused]) -> Answer:
+        if isinstance(call, rpc.Call):
+            return self._begin(call)
         if isinstance(call, rpc.Refused):
             self._count_refusal()
             return None if call.id is None else rpc.answer(call.id, rpc.error_outcome(call.error))
+        batch = Batch(self._limits.answer_bytes)
+        for each in call:
+            # An earlier one may have ended the session.
+            batch.add(each.id, None if self._over else self._begin_other(each))
+        return batch.answer()
+
+    def _begin(self, call: rpc.Call) -> Answer:
         started = self._clock.seconds()
         try:
             method = self._admitted(call, started)

@@ -40,7 +40,8 @@ _CODES = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))
 _int = int.from_bytes  # looked up once: it is a tenth of what a short message costs
 # A mask is repeated by multiplying with these, over the mask itself and a payload after it: quicker
 # than by way of bytes, for the lengths that requests mostly have.
-_ONES = tuple(_int(b"\1\0\0\0" * words, "little") for words in range(129))
+_MOST_ONES = 129
+_ONES = tuple(_int(b"\1\0\0\0" * words, "little") for words in range(_MOST_ONES))
 
 
 def frame(payload: bytes, opcode: int = TEXT) -> bytes:
@@ -132,7 +133,14 @@ class FrameReader:
                 if stop > end:
                     need = stop - at
                     break
-                payload = _unmasked(data, key, stop)
+                # The mask stands before the payload, and is one with it here: both begin with a whole word.
+                words = (stop - key + 3) >> 2
+                masked = _int(data[key:stop], "little")
+                if words < _MOST_ONES:
+                    mask = (masked & 0xFFFFFFFF) * _ONES[words]
+                else:
+                    mask = _int(data[key : key + 4] * words, "little")
+                payload = (masked ^ mask).to_bytes(words << 2, "little")[4 : stop - key]
                 at = stop
                 if first == _WHOLE_TEXT:
                     if not payload.isascii():
@@ -215,17 +223,6 @@ class FrameReader:
         if message.opcode == TEXT:
             _check_utf8(message.payload)
         return message.opcode, bytes(message.payload)
-
-
-def _unmasked(data: bytes, key: int, stop: int) -> bytes:
-    """The payload of which the mask begins at ``key``."""
-    words = (stop - key + 3) >> 2
-    masked = _int(data[key:stop], "little")
-    if words < len(_ONES):
-        mask = (masked & 0xFFFFFFFF) * _ONES[words]
-    else:
-        mask = _int(data[key : key + 4] * words, "little")
-    return (masked ^ mask).to_bytes(words << 2, "little")[4 : stop - key]
 
 
 def _check_long(length: int, least: int) -> None:

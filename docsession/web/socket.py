@@ -115,13 +115,17 @@ class Socket:
         """Send one UTF-8 text message."""
         if self._state != _OPEN:
             return
+        # As _put does it, whose call would cost as much as all of this.
+        pending = self._pending
         if self._reading:  # an answer, which nobody else gets
-            self._put(frame(payload))
+            data = frame(payload)
+            if pending is None:
+                self._pending = data
+            else:
+                self._add(pending, data)
             return
         outbox = self._all.outbox
         data = outbox.frame if payload is outbox.payload else outbox.framed(payload)
-        # As _put does it, whose call would cost as much as all of this.
-        pending = self._pending
         if pending is None:
             self._pending = data
             outbox.later(self)
