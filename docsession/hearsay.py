@@ -90,6 +90,11 @@ class Hearsay:
 
     def _seen(self, document: Document, message: Mapping[str, Any]) -> None:
         at = self._past(message["at"])
+        # Of who may see it the mark says nothing, so nobody would ask the store.
+        doubted = self._past(message.get("doubted", 0.0))
+        if doubted > document.doubted.get(None, 0.0):
+            document.doubt(doubted)
+            self._learning.doubted(document)
         if message["user"] is not None:
             document.prove(message["user"], file=at)
         document.as_of = max(document.as_of, at)

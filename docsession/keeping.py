@@ -139,6 +139,8 @@ class Keeping:
                     self.on_stored(document, via)
                 else:
                     self.on_other(document, other)
+                    if record.doubted:  # which the store has taken, and no other node heard of
+                        self.on_stored(document, via)
                 if self._saving[document.id] is None and document.mark == document.stored:
                     return
         finally:

@@ -60,13 +60,15 @@ class Neighbours:
     # -- what is said to the others
 
     def say_seen(self, document: Document, via: str, *, user_id: str | None = None) -> None:
-        """It was looked at (by that user), or its state is stored: it is what the mark says. That it
-        moved all nodes hear: what they keep of it is old, whether they watch it or not."""
+        """It was looked at (by that user), or its state is stored: it is what the mark says, and since
+        when looks count. That it moved all nodes hear: what they keep of it is old, whether they watch
+        it or not."""
         stalest = document.stalest(document.as_of)
         message = {
             "kind": "seen",
             "mark": document.mark,
             "at": document.as_of,
+            "doubted": document.doubted.get(None, 0.0),
             "via": via,
             "user": user_id,
             "stalest": stalest,

@@ -291,6 +291,46 @@ class OneTruth(SeveralHubs):
         self.assertEqual(tabs["one"].events("document.lost"), [{"fileId": FILE, "reason": "no_access"}])
         self.assertEqual(len(tabs["three"].events("document.changed")), 1)
 
+    def test_who_sees_it_first_after_a_permission_write_has_heard_of_that(self) -> None:
+        """Its mark is as before, so nothing else would say that nobody's proof counts any more."""
+        ann, bob = self.watch("one"), self.watch("one", self.people["two"])
+        self.watch("three")
+        self.people["one"].failing = refused()
+        self.world.clock.advance(1)
+        self.hubs["three"].written.access_changed(FILE)
+        self.world.clock.advance(0)
+        self.world.rename("Secret")
+        self.hubs["one"].written.learn(
+            self.people["two"], view(2, "Secret", as_of=self.world.clock.seconds())
+        )
+        self.world.clock.advance(0)
+        self.assertEqual((ann.events("document.changed"), len(bob.events("document.changed"))), ([], 1))
+        self.world.advance(6)
+        self.assertEqual(ann.events("document.changed"), [])
+        self.assertEqual(ann.events("document.lost"), [{"fileId": FILE, "reason": "no_access"}])
+
+    def test_a_permission_write_is_heard_of_though_another_state_was_stored_first(self) -> None:
+        ann, bob = self.watch("one"), self.watch("one", self.people["two"])
+        self.watch("three")
+        self.people["one"].failing = refused()
+        self.world.clock.advance(1)
+        self.lost = 1.0
+        self.world.rename("New")
+        self.hubs["one"].written.learn(self.people["two"], view(2, "New", as_of=self.world.clock.seconds()))
+        self.world.clock.advance(0)
+        self.lost = 0.0
+        before = len(ann.events("document.changed"))
+        self.hubs["three"].written.access_changed(FILE)
+        self.world.clock.advance(0)
+        self.world.rename("Secret")
+        self.hubs["one"].written.learn(
+            self.people["two"], view(3, "Secret", as_of=self.world.clock.seconds())
+        )
+        self.world.clock.advance(0)
+        self.assertEqual(
+            (len(ann.events("document.changed")), len(bob.events("document.changed"))), (before, 2)
+        )
+
     def test_a_proof_goes_with_its_user(self) -> None:
         """The same user at another node is not made to look again."""
         self.watch("one")
