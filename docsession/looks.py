@@ -81,8 +81,8 @@ class Looks:
         # What another node was asked to look at, and because of what happened when.
         self._asked_others: dict[Hashable, float] = {}
         self._running = Background(self._log)
-        self._asked: Flights[FileView] = Flights()
-        self._asked_comments: Flights[Comments] = Flights()
+        self._asked: Flights[FileView] = Flights(expected=(AccessRefused,))
+        self._asked_comments: Flights[Comments] = Flights(expected=(AccessRefused,))
         self._moves = 0
         self.schedule = Schedule(clock, self._start)
 

@@ -158,15 +158,17 @@ class Flights(Generic[T]):
     """Single flight: who asks for what is already being fetched waits for that answer.
 
     Each caller has a Deferred of its own. One that goes away does not disturb the others;
-    when the last has gone the work is cancelled, unless ``abandon`` is false.
+    when the last has gone the work is cancelled, unless ``abandon`` is false. What it raises that is
+    ``expected`` is no bug, though nobody may wait for it any more.
     """
 
     _log = Logger()
 
-    __slots__ = ("_abandon", "_flying")
+    __slots__ = ("_abandon", "_expected", "_flying")
 
-    def __init__(self, *, abandon: bool = True) -> None:
+    def __init__(self, *, abandon: bool = True, expected: tuple[type[Exception], ...] = ()) -> None:
         self._abandon = abandon
+        self._expected = (CancelledError, DocsessionError, *expected)
         self._flying: dict[Hashable, tuple[Deferred[None], list[Deferred[T]]]] = {}
 
     def __contains__(self, key: Hashable) -> bool:
@@ -197,7 +199,7 @@ class Flights(Generic[T]):
         except Exception:  # each waiter gets it, this flight's own failure included
             failure = Failure()
             self._land(key, waiters)
-            if not waiters and not failure.check(CancelledError, DocsessionError):
+            if not waiters and not failure.check(*self._expected):
                 self._log.failure("work that nobody waited for any more failed", failure=failure)
             # One that hears it may make others of them leave, so the list is not walked.
             while waiters:

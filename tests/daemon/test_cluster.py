@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster_checker import Run, complaints, write
+from tests.cluster_checker import Run, complaints
 from tests.daemon.cluster import LIMITS, Cluster
 from tests.daemon.cluster_crowd import Crowd, email, world
 from tests.daemon.cluster_faults import heal, node_killed, node_stands_still
@@ -202,7 +202,6 @@ def test_a_crowd_comes_back_and_the_checker_has_nothing_to_say(tmp_path: Path) -
     with Cluster(tmp_path, nodes=1, redis=False, seed=seed, toml=toml) as cluster:
         run = asyncio.run(playing(cluster))
         cluster.assert_quiet()
-    write(run, Path("/tmp/run")) if complaints(run) else None
     assert complaints(run) == []
     assert len(run.facts.calls) > 20
     assert {history.entries[-1].what for history in run.histories if history.user == email(1)} == {"close"}

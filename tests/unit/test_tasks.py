@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable
 from itertools import islice
@@ -190,6 +191,28 @@ class Sharing(SynchronousTestCase):
         later = self.join(flights=flights)
         self.started[0].callback("here")
         self.assertEqual(self.successResultOf(later), "here")
+
+    def test_refusal_that_nobody_waits_for(self) -> None:
+        """What is expected of the work is no bug."""
+
+        async def refuse() -> str:
+            waiting.cancel()  # whoever asked leaves as the answer comes
+            raise LookupError
+
+        started: Deferred[None] = Deferred()
+
+        async def work() -> str:
+            await started
+            return await refuse()
+
+        for expected, logged in (((LookupError,), 0), ((), 1)):
+            started = Deferred()
+            flights: Flights[str] = Flights(expected=expected)
+            waiting = Deferred.fromCoroutine(flights.join("k", work))
+            waiting.addErrback(lambda failure: failure.trap(CancelledError) and None)
+            started.callback(None)
+            gc.collect()
+            self.assertEqual(len(self.flushLoggedErrors(LookupError)), logged)
 
     def test_bug_that_nobody_waits_for(self) -> None:
         """It is logged, where otherwise nobody would ever know."""
