@@ -204,7 +204,7 @@ def test_a_crowd_comes_back_and_the_checker_has_nothing_to_say(tmp_path: Path) -
         cluster.assert_quiet()
     # Known gaps, which this much at once meets now and then where a write is sent again over another
     # socket: a comment is told once more, or `changed` leaves out who was the last to write.
-    known = {"told_once", "well_formed"}
-    assert [each for each in complaints(run) if each.rule not in known] == []
+    gaps = ("told again: comment ", "changed does not name ['lastModifyingUser']")
+    assert [each for each in complaints(run) if not each.text.startswith(gaps)] == []
     assert len(run.facts.calls) > 20
     assert {history.entries[-1].what for history in run.histories if history.user == email(1)} == {"close"}

@@ -51,6 +51,13 @@ class SeveralHubs(SynchronousTestCase):
     def looks(self) -> int:
         return sum(len(person.looks) for person in self.people.values())
 
+    def bob_sees(self, node: str, version: int, name: str) -> None:
+        """It was renamed, and that node is the first to know, by his eyes."""
+        self.world.rename(name)
+        seen = view(version, name, as_of=self.world.clock.seconds())
+        self.hubs[node].written.learn(self.people["two"], seen)
+        self.world.clock.advance(0)
+
     def kill(self, node: str) -> None:
         """No goodbye."""
         hub = self.hubs.pop(node)
@@ -280,11 +287,7 @@ class OneTruth(SeveralHubs):
         self.world.clock.advance(1)
         self.hubs["three"].written.access_changed(FILE)
         self.world.clock.advance(0)
-        self.world.rename("Secret")
-        self.hubs["two"].written.learn(
-            self.people["two"], view(2, "Secret", as_of=self.world.clock.seconds())
-        )
-        self.world.clock.advance(0)
+        self.bob_sees("two", 2, "Secret")
         self.assertEqual(tabs["one"].events("document.changed"), [])
         self.world.advance(6)
         self.assertEqual(tabs["one"].events("document.changed"), [])
@@ -299,11 +302,7 @@ class OneTruth(SeveralHubs):
         self.world.clock.advance(1)
         self.hubs["three"].written.access_changed(FILE)
         self.world.clock.advance(0)
-        self.world.rename("Secret")
-        self.hubs["one"].written.learn(
-            self.people["two"], view(2, "Secret", as_of=self.world.clock.seconds())
-        )
-        self.world.clock.advance(0)
+        self.bob_sees("one", 2, "Secret")
         self.assertEqual((ann.events("document.changed"), len(bob.events("document.changed"))), ([], 1))
         self.world.advance(6)
         self.assertEqual(ann.events("document.changed"), [])
@@ -315,18 +314,12 @@ class OneTruth(SeveralHubs):
         self.people["one"].failing = refused()
         self.world.clock.advance(1)
         self.lost = 1.0
-        self.world.rename("New")
-        self.hubs["one"].written.learn(self.people["two"], view(2, "New", as_of=self.world.clock.seconds()))
-        self.world.clock.advance(0)
+        self.bob_sees("one", 2, "New")
         self.lost = 0.0
         before = len(ann.events("document.changed"))
         self.hubs["three"].written.access_changed(FILE)
         self.world.clock.advance(0)
-        self.world.rename("Secret")
-        self.hubs["one"].written.learn(
-            self.people["two"], view(3, "Secret", as_of=self.world.clock.seconds())
-        )
-        self.world.clock.advance(0)
+        self.bob_sees("one", 3, "Secret")
         self.assertEqual(
             (len(ann.events("document.changed")), len(bob.events("document.changed"))), (before, 2)
         )
